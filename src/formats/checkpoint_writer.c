@@ -89,6 +89,24 @@ bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *w, bm_error *err)
     return BM_OK;
 }
 
+bm_status bm_checkpoint_writer_begin_trial(bm_checkpoint_writer *w, bm_error *err)
+{
+    return bm_scratch_create(&w->scratch, w->folder, err);
+}
+
+// Where the bytes of a tensor go: a shard's file, or a trial's.
+typedef struct place {
+    bm_writer *file;
+    bm_file *scratch; // NULL: not a trial
+    uint64_t offset;  // of the tensor
+} place;
+
+static bm_status write_at(const place *p, uint64_t byte_offset, const void *bytes, uint64_t size, bm_error *err)
+{
+    return p->scratch ? bm_scratch_write_at(p->scratch, p->offset + byte_offset, bytes, size, err)
+                      : bm_writer_write_at(p->file, p->offset + byte_offset, bytes, size, err);
+}
+
 // The row of a head's whose place in the file is row: s D/2 + i of row 2 i + s.
 static uint64_t interleaved_source(uint64_t row, uint64_t head_rows)
 {
@@ -98,7 +116,7 @@ static uint64_t interleaved_source(uint64_t row, uint64_t head_rows)
 
 // Writes rows first .. first + count - 1 of the caller's order: those that come to be neighbours in the file, whole heads
 // in the end, go in one piece.
-static bm_status put_interleaved(bm_writer *file, const declared_tensor *t, uint64_t first, const uint8_t *rows,
+static bm_status put_interleaved(const place *to, const declared_tensor *t, uint64_t first, const uint8_t *rows,
                                  uint64_t count, bm_error *err)
 {
     const uint64_t row_bytes = t->size_bytes / t->shape[0], head_rows = t->shape[0] / t->num_heads;
@@ -114,7 +132,7 @@ static bm_status put_interleaved(bm_writer *file, const declared_tensor *t, uint
             memcpy(run + length++ * row_bytes, rows + (source - first) * row_bytes, row_bytes);
         if (is_ours || length == 0)
             continue;
-        BM_TRY(bm_writer_write_at(file, t->offset + (row - length) * row_bytes, run, length * row_bytes, err));
+        BM_TRY(write_at(to, (row - length) * row_bytes, run, length * row_bytes, err));
         length = 0;
     }
 done:
@@ -122,20 +140,30 @@ done:
     return status;
 }
 
-static bm_status put_bytes(bm_writer *file, const declared_tensor *t, uint64_t byte_offset, const void *bytes,
+static bm_status put_bytes(const place *to, const declared_tensor *t, uint64_t byte_offset, const void *bytes,
                            uint64_t size, bm_error *err)
 {
     if (t->num_heads == 0) {
-        const bm_status status = bm_writer_write_at(file, t->offset + byte_offset, bytes, size, err);
-        if (status == BM_OK)
-            bm_writer_begin_flush(file, t->offset + byte_offset, size);
+        const bm_status status = write_at(to, byte_offset, bytes, size, err);
+        if (status == BM_OK && to->file)
+            bm_writer_begin_flush(to->file, to->offset + byte_offset, size);
         return status;
     }
     const uint64_t row_bytes = t->size_bytes / t->shape[0];
     if (byte_offset % row_bytes != 0 || size % row_bytes != 0)
         return bm_fail(err, BM_E_INTERNAL, "%s: %llu bytes at %llu, expected whole rows of %llu", t->name,
                        (unsigned long long)size, (unsigned long long)byte_offset, (unsigned long long)row_bytes);
-    return put_interleaved(file, t, byte_offset / row_bytes, bytes, size / row_bytes, err);
+    return put_interleaved(to, t, byte_offset / row_bytes, bytes, size / row_bytes, err);
+}
+
+// Behind what was put before. Rows that are interleaved go to places all over their tensor.
+static bm_status put_trial(bm_checkpoint_writer *w, const declared_tensor *t, uint64_t byte_offset, const void *bytes,
+                           uint64_t size, bm_error *err)
+{
+    const bool lies_apart = t->num_heads > 0;
+    const place to = {NULL, w->scratch, w->scratch_bytes - (lies_apart ? 0 : byte_offset)};
+    w->scratch_bytes += lies_apart ? t->size_bytes : size;
+    return put_bytes(&to, t, byte_offset, bytes, size, err);
 }
 
 // Takes the bytes for written and makes the file that they go to, inside the monitor.
@@ -156,13 +184,16 @@ bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *w, const char *name, ui
     if (!bm_map_find(w->by_name, name, strlen(name), &index))
         return bm_fail(err, BM_E_INTERNAL, "%s: written but not declared", name);
     declared_tensor *t = &w->tensors[index];
+    if (w->scratch)
+        return put_trial(w, t, byte_offset, bytes, size, err);
     output_shard *shard = &w->shards[t->shard];
     bm_monitor_enter(w->monitor);
     bm_status status = claim(w, t, byte_offset, size, err);
     bm_monitor_leave(w->monitor);
     if (status != BM_OK || size == 0)
         return status;
-    status = put_bytes(shard->file, t, byte_offset, bytes, size, err);
+    const place to = {shard->file, NULL, t->offset};
+    status = put_bytes(&to, t, byte_offset, bytes, size, err);
     bm_monitor_enter(w->monitor);
     if (status == BM_OK)
         shard->left_bytes -= size;
@@ -200,6 +231,7 @@ void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer)
     bm_checkpoint_writer *w = *writer;
     for (uint32_t shard = 0; shard < w->num_shards; shard++)
         bm_writer_destroy(&w->shards[shard].file);
+    bm_file_close(&w->scratch);
     bm_map_destroy(&w->by_name);
     bm_monitor_destroy(&w->monitor);
     for (uint32_t i = 0; i < w->count; i++)

@@ -19,6 +19,10 @@ bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *writer, const char 
 // Lays out shards (tensors in order of declaration) and, within each, tensors as the reference writer does: by type,
 // then by name. No declaration may follow.
 bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *writer, bm_error *err);
+// Instead of it, to measure what writing takes: a file without a name in the writer's folder gets what is put, as it would lie in a
+// shard but for the place. Tensors may be put again and need not become whole; the file is gone with the writer, which is destroyed
+// and not finished. Used by one thread. Errors: BM_E_IO.
+bm_status bm_checkpoint_writer_begin_trial(bm_checkpoint_writer *writer, bm_error *err);
 // Writes size bytes of a declared tensor at byte_offset, each byte once; threads may do so side by side. Errors: BM_E_IO; BM_E_INTERNAL for what was not
 // declared, or more bytes than were.
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t byte_offset,

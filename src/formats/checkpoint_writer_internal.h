@@ -51,6 +51,8 @@ struct bm_checkpoint_writer {
     output_shard *shards;
     uint32_t num_shards;
     uint64_t max_shard_bytes; // of safetensors files
+    bm_file *scratch;         // of a trial, instead of shards; NULL: it is none
+    uint64_t scratch_bytes;   // where the next tensor's go
     // Of a GGUF file.
     char *file_name;
     const bm_gguf_metadata *metadata;

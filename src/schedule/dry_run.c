@@ -3,20 +3,21 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "ops/hessian.h"
 #include "quant/gptq_rows.h"
 #include "schedule/calibrate.h"
 #include "schedule/emit.h"
 #include "schedule/output.h"
+#include "schedule/rounding_trial.h"
+#include "schedule/verification_trial.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define TRIAL_TOKENS 4096    // or what a search looks at, if that is more
-#define LONGEST_TRIAL 20.0   // seconds: what a longer one would measure is estimated
-#define ROUNDING_SECONDS 1.5 // for rounding of weights, in which linears are alike
-#define READ_BYTES (UINT64_C(64) << 20)
+#define TRIAL_TOKENS 4096            // or what a search looks at, if that is more
+#define LONGEST_TRIAL 20.0           // seconds: what a longer one would measure is estimated
 #define WRITTEN_BYTES_PER_SECOND 5e8 // a low estimate
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
 #define FACTOR_OPERATIONS (7.0 / 6)  // of a channel cubed: products of halves, whole where triangles would do
@@ -55,15 +56,6 @@ static double seconds_since(uint64_t begin_ns)
     return (double)(bm_clock_ns() - begin_ns) * 1e-9;
 }
 
-static uint64_t quantized_weights(const bm_plan *plan, uint32_t count)
-{
-    uint64_t weights = 0;
-    for (uint32_t i = 0; i < count; i++)
-        weights +=
-            plan->linears[i].quantized ? (uint64_t)plan->linears[i].out_features * plan->linears[i].in_features : 0;
-    return weights;
-}
-
 // Operations of one block in all passes: the part that grows with tokens, of running and of watching, and the part that does not.
 typedef struct operations {
     double running, watching, factors, solving;
@@ -99,65 +91,47 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
     return o;
 }
 
-// Reading of float tensors, as they are copied.
-static bm_status measure_copying(const bm_quantize_run_params *p, bm_dry_run *d, bm_error *err)
+// Tensors that stay float, and where linears are rounded without inputs, those too.
+static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
+                                  bm_dry_run *d, double *pace, bm_error *err)
 {
-    const bm_checkpoint *checkpoint = p->model->checkpoint;
-    const bm_tensor_info *largest = NULL;
-    const uint64_t all = bm_emit_float_bytes(p->model, p->plan);
+    bm_rounding_costs costs = {.num_kinds = 0};
+    char *folder = bm_dry_run_folder(p->arguments->output_dir);
+    const bm_trial_params params = {p, folder, keeps_kernels, c->watches};
     bm_status status = BM_OK;
-    uint8_t *bytes = NULL;
-    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
-        const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
-        largest =
-            bm_model_reads(p->model, info) && (!largest || info->size_bytes > largest->size_bytes) ? info : largest;
-    }
-    if (!largest)
-        return BM_OK;
-    const uint64_t size = bm_dtype_size(largest->dtype);
-    const uint64_t count = bm_min_u64(READ_BYTES, largest->size_bytes) / size * size;
-    const uint64_t begin = bm_clock_ns();
-    bytes = bm_alloc(count, 1);
-    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_checkpoint_read(p->model->checkpoint, largest, 0, bytes, count, err));
-    BM_TRY(bm_checkpoint_check_finite(largest, bytes, 0, count / size, err));
-    add_seconds(d, "copy floats", (double)all / (double)count * seconds_since(begin));
+    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_rounding_trial(&params, &costs, err));
+    add_seconds(d, "copy floats", bm_lanes_seconds(&costs.floats, 0, bm_processor_count()));
+    if (c->watches)
+        goto done;
+    add_seconds(d, "quantize", costs.loading + bm_lanes_seconds(&costs.linears, costs.pace, bm_processor_count()));
+    snprintf(d->how, sizeof d->how, "measured: pieces of %u linears, of %u kind%s, were rounded", costs.num_samples,
+             costs.num_kinds, bm_plural(costs.num_kinds));
+    *pace = costs.pace;
+    if (costs.pace > 0)
+        d->processor_seconds = costs.floats.busy + costs.linears.busy;
+    d->is_measured = true;
 done:
-    bm_free(bytes);
+    bm_free(folder);
     return status;
 }
 
-// Linears of the first block, or the first of them.
-static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_dry_run *d,
-                                  bm_error *err)
+static bm_status measure_verification(const bm_quantize_run_params *p, double pace, bm_dry_run *d, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_multiplier multiplier;
-    bm_multiplier_init(&multiplier, p->device);
-    const bm_emit_solving solving = {.multiplier = &multiplier, .input = {.kind = p->plan->input}};
-    uint64_t begin = bm_clock_ns(),
-             warm = 0; // weights of the first linear, whose memory is new and whose kernels are loaded
-    uint32_t count = 0;
-    while (count < p->plan->num_linears &&
-           (count < p->plan->linears_per_block || quantized_weights(p->plan, count) == 0) &&
-           seconds_since(begin) < ROUNDING_SECONDS) {
-        bm_emit_member member = {.linear = &p->plan->linears[count++]};
-        if (member.linear->quantized)
-            BM_TRY(bm_emit_linears(emit, &member, 1, &solving, err));
-        if (member.linear->quantized && warm == 0 && seconds_since(begin) < ROUNDING_SECONDS / 4 &&
-            count < p->plan->linears_per_block) {
-            warm = quantized_weights(p->plan, count);
-            begin = bm_clock_ns();
-        }
+    bm_lanes logits = {0};
+    double seconds = 0;
+    BM_TRY(bm_verification_trial(p, &seconds, err));
+    add_seconds(d, "verify", seconds);
+    BM_TRY(bm_logits_trial(p, &logits, &seconds, err));
+    add_seconds(d, "compare logits", seconds + bm_lanes_seconds(&logits, pace, bm_processor_count()));
+    if (pace > 0) {
+        const size_t length = strlen(d->how);
+        d->processor_seconds += logits.busy;
+        snprintf(d->how + length, sizeof d->how - length, "; %.2g s of processors, of which %.2g pass in a second now",
+                 d->processor_seconds, pace);
     }
-    const uint64_t done = quantized_weights(p->plan, count) - warm;
-    const double all = (double)quantized_weights(p->plan, p->plan->num_linears);
-    add_seconds(d, "quantize", seconds_since(begin) * all / (double)bm_max_u64(done, 1));
-    snprintf(d->how, sizeof d->how, "measured: %u linear%s of %u were rounded", count, bm_plural(count),
-             p->plan->num_linears);
-    d->is_measured = true;
 done:
-    bm_multiplier_free(&multiplier);
     return status;
 }
 
@@ -284,6 +258,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
 {
     bm_status status = BM_OK;
     bm_dry_run d = {.num_phases = 0};
+    double pace = 0;
     bm_phase phase = {.progress = p->progress,
                       .report = {.phase = "measure", .unit = "tokens x passes", .num_blocks = 1},
                       .start_ns = bm_clock_ns()};
@@ -298,19 +273,22 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
     const double rate = bm_gemm_choose(p->device).gflops * 1e9;
     const bool is_short =
         !c->watches || (part.running + part.watching + part.factors + part.solving) / rate < LONGEST_TRIAL;
-    BM_TRY(measure_copying(p, &d, err));
     if (is_short) {
         const uint64_t begin = bm_clock_ns(), compiled = bm_device_compiled_kernels(p->device);
         BM_TRY(bm_quantize_run_warm_up(p, &emit, err));
         if (!keeps_kernels || bm_device_compiled_kernels(p->device) == compiled)
             add_seconds(&d, "compile kernels", seconds_since(begin));
-        BM_TRY(c->watches ? measure_calibration(p, c, &emit, &d, err) : measure_rounding(p, &emit, &d, err));
-    } else {
+    }
+    BM_TRY(measure_rounding(p, c, keeps_kernels, &d, &pace, err));
+    if (c->watches && is_short) {
+        BM_TRY(measure_calibration(p, c, &emit, &d, err));
+    } else if (c->watches) {
         double measured = rate;
         BM_TRY(measure_rate(p, &measured, err));
         estimate(p, c, &all, measured, &d);
     }
-    add_seconds(&d, "write", (double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND);
+    add_seconds(&d, "write", bm_lanes_rest((double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND, d.seconds));
+    BM_TRY(measure_verification(p, pace, &d, err));
     *out = d;
 done:
     return status;

@@ -8,10 +8,11 @@
 typedef struct bm_dry_run {
     bm_phase_record phases[BM_MAX_PHASES]; // estimated
     uint32_t num_phases;
-    double seconds;      // of all phases
-    bool is_measured;    // by the first block; else by the low rates of the device's table
-    char how[160];       // the same in words
-    uint64_t disk_bytes; // of the result, with its words; and of a file of activations meanwhile
+    double seconds;           // of all phases
+    double processor_seconds; // of rounding by a device that is made of the processors; 0: unknown
+    bool is_measured;         // by the first block; else by the low rates of the device's table
+    char how[160];            // the same in words
+    uint64_t disk_bytes;      // of the result, with its words; and of a file of activations meanwhile
     bool knows_disk;
     uint64_t free_bytes; // on that disk
     bm_memory_least least;
@@ -30,6 +31,9 @@ char *bm_dry_run_folder(const char *output);
 bm_status bm_dry_run_make(const bm_quantize_run_params *params, const bm_memory_claims *claims, bool keeps_kernels,
                           bm_dry_run *out, bm_error *err);
 
+// Whether the run would take less than a second even where the estimate is off as it may be. Then that is said in words: of so short
+// a run what starts and ends it is told too coarsely.
+bool bm_dry_run_is_below_a_second(const bm_dry_run *dry);
 // In words, a line each; and as members of an open object.
 void bm_dry_run_describe(const bm_dry_run *dry, const bm_quantize_run_params *params, const bm_memory_claims *claims,
                          bm_string *out);

@@ -3,6 +3,13 @@
 
 #include <math.h>
 
+#define LIKELY_ERROR 1.3 // of an estimate, either way
+
+bool bm_dry_run_is_below_a_second(const bm_dry_run *d)
+{
+    return d->seconds * LIKELY_ERROR < 1;
+}
+
 static void describe_memory(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_string *out)
 {
     const bm_emit_context emit = {.arguments = p->arguments, .plan = p->plan};
@@ -60,7 +67,10 @@ void bm_dry_run_describe(const bm_dry_run *d, const bm_quantize_run_params *p, c
         (void)bm_string_append_format(out, "disk:    %.2f MB for the result", (double)d->disk_bytes / 1e6);
         if (d->knows_disk)
             (void)bm_string_append_format(out, ", %.2f MB are free", (double)d->free_bytes / 1e6);
-        (void)bm_string_append_format(out, "\ntime:    %.1f s; %s\n", d->seconds, d->how);
+        if (bm_dry_run_is_below_a_second(d))
+            (void)bm_string_append_format(out, "\ntime:    less than a second; %s\n", d->how);
+        else
+            (void)bm_string_append_format(out, "\ntime:    %.1f s; %s\n", d->seconds, d->how);
     }
     for (uint32_t i = 0; i < d->num_phases; i++)
         (void)bm_string_append_format(out, "  %-16s  %10.2f s\n", d->phases[i].name, d->phases[i].seconds);
@@ -141,6 +151,10 @@ void bm_dry_run_put(const bm_dry_run *d, const bm_quantize_run_params *p, const 
     if (d->refusal)
         return;
     bm_json_put_double(json, "seconds", d->seconds);
+    if (bm_dry_run_is_below_a_second(d))
+        bm_json_put_double(json, "seconds_at_most", 1);
+    if (d->processor_seconds > 0)
+        bm_json_put_double(json, "processor_seconds", d->processor_seconds);
     bm_json_put_bool(json, "is_measured", d->is_measured);
     bm_json_put_string(json, "estimated_by", d->how);
     bm_json_begin_array(json, "phases");

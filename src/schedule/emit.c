@@ -60,6 +60,12 @@ typedef struct chunk {
     bm_row_errors *errors; // [max_rows]
 } chunk;
 
+static uint64_t rows_of(const bm_emit_member *member)
+{
+    const uint64_t all = member->linear->out_features;
+    return member->max_rows > 0 ? bm_min_u64(all, member->max_rows) : all;
+}
+
 // Fills the chunk with the rows behind *first of *member, which move on. A piece that does not end its member has a
 // multiple of BM_STORE_ROWS.
 static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, uint32_t *member, uint64_t *first)
@@ -70,7 +76,7 @@ static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, 
         const bm_plan_linear *linear = members[*member].linear;
         if (c->num_pieces > 0 && c->pieces[0].member->linear->keeps_range != linear->keeps_range)
             break; // solved in another way
-        const uint64_t left = linear->out_features - *first, space = c->max_rows - c->num_rows;
+        const uint64_t left = rows_of(&members[*member]) - *first, space = c->max_rows - c->num_rows;
         const uint64_t count = left <= space ? left : space / BM_STORE_ROWS * BM_STORE_ROWS;
         if (count == 0)
             break;
@@ -173,7 +179,7 @@ static bm_status emit_alike(const bm_emit_context *emit, bm_emit_member *members
     uint64_t all_rows = 0, first = 0;
     for (uint32_t i = 0; i < num_members; i++) {
         members[i].errors = (bm_row_errors){0};
-        all_rows += members[i].linear->out_features;
+        all_rows += rows_of(&members[i]);
     }
     c.max_rows = bm_min_u64(bm_emit_rows_at_once(emit->device, solving->state != NULL, head->in_features), all_rows);
     c.errors = bm_alloc(c.max_rows, sizeof *c.errors);

@@ -53,6 +53,7 @@ typedef struct bm_emit_member {
     bm_linear_rows rows;  // get the values of the codes; no parts: not wanted
     float *steps;         // [out_features, groups]: of its codes; written. NULL: not wanted
     bm_row_errors errors; // of all its rows; written
+    uint64_t max_rows;    // of a trial: the first of them alone; 0: all
 } bm_emit_member;
 
 // Room for the steps of a member's codes, where the run has scale files.
@@ -106,6 +107,11 @@ uint64_t bm_emit_rows_at_once(const bm_device *device, bool watches, uint32_t in
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);
+// For a trial: the largest tensor that it copies (NULL: there is none), and a part of it, whole rows from first on, about so many
+// elements. *bytes: what became of them in the output. first moves on, back to 0 at the end.
+const bm_tensor_info *bm_emit_largest_float(const bm_model *model, const bm_plan *plan);
+bm_status bm_emit_float_part(const bm_emit_context *emit, const bm_tensor_info *info, uint64_t *first,
+                             uint64_t elements, uint64_t *bytes, bm_error *err);
 // The bytes that bm_emit_float_tensors writes.
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan);
 // config.json: the model's own keys and quantization_config; and the format's own file, where it has one. Not where the

@@ -214,13 +214,22 @@ done:
     return status;
 }
 
+static uint64_t elements_of(const bm_tensor_info *info)
+{
+    return info->size_bytes / bm_dtype_size(info->dtype);
+}
+
+// Files that turn rows round, and blocks, take whole ones.
+static uint64_t whole_rows(const bm_tensor_info *info, uint64_t elements)
+{
+    const uint64_t row = info->num_dims == 2 ? bm_max_u64(info->shape[1], 1) : 1;
+    return bm_max_u64(elements / row, 1) * row;
+}
+
 static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_error *err)
 {
     const target t = target_of(emit->model, emit->plan, info);
-    const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
-    // Files that turn rows round, and blocks, take whole ones.
-    const uint64_t row = info->num_dims == 2 ? bm_max_u64(info->shape[1], 1) : 1;
-    const uint64_t piece = bm_max_u64(PIECE_ELEMENTS / row, 1) * row;
+    const uint64_t count = elements_of(info), piece = whole_rows(info, PIECE_ELEMENTS);
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < count && status == BM_OK; first += piece)
         status = copy_piece(emit, info, &t, first, bm_min_u64(piece, count - first), err);
@@ -230,7 +239,7 @@ static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *
 // Vectors of blocks that are equalized are written with their block: a bad one ends the run here, too.
 static bm_status check_vector(const bm_emit_context *emit, const bm_tensor_info *info, bm_error *err)
 {
-    const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+    const uint64_t count = elements_of(info);
     bm_status status = BM_OK;
     uint8_t *bytes = bm_alloc(info->size_bytes, 1);
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
@@ -241,6 +250,28 @@ done:
     return status;
 }
 
+const bm_tensor_info *bm_emit_largest_float(const bm_model *model, const bm_plan *plan)
+{
+    const bm_tensor_info *largest = NULL;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        if (is_copied(model, plan, info) && info->size_bytes > (largest ? largest->size_bytes : 0))
+            largest = info;
+    }
+    return largest;
+}
+
+bm_status bm_emit_float_part(const bm_emit_context *emit, const bm_tensor_info *info, uint64_t *first,
+                             uint64_t elements, uint64_t *bytes, bm_error *err)
+{
+    const target t = target_of(emit->model, emit->plan, info);
+    const uint64_t all = elements_of(info), count = bm_min_u64(whole_rows(info, elements), all - *first);
+    const bm_status status = copy_piece(emit, info, &t, *first, count, err);
+    *first = (*first + count) % all;
+    *bytes = count / t.elements * t.num_bytes;
+    return status;
+}
+
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
 {
     uint64_t bytes = 0;
@@ -248,7 +279,7 @@ uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         const target t = target_of(model, plan, info);
         if (is_copied(model, plan, info))
-            bytes += info->size_bytes / bm_dtype_size(info->dtype) / t.elements * t.num_bytes;
+            bytes += elements_of(info) / t.elements * t.num_bytes;
     }
     return bytes;
 }

@@ -224,6 +224,7 @@ bm_status bm_quantize_job_dry_run(const bm_quantize_params *p, bm_quantize_job *
     bm_quantize_run_params run = run_params(job);
     run.progress = p->progress;
     run.log = p->log;
+    run.skips_verification = p->skips_verification;
     if (!job->plan->method)
         return bm_arguments_reject(job->arguments, err, "--dry-run: the file quantizes nothing, it only evaluates");
     const bm_status status = bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);

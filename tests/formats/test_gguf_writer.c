@@ -184,6 +184,31 @@ static void what_does_not_fit_is_refused(void **state)
     support_folder_remove(&folder);
 }
 
+// To measure what writing takes: tensors may come again, and nothing is left however many are whole.
+static void a_trial_leaves_nothing(void **state)
+{
+    (void)state;
+    const uint64_t heads[] = {8, 32}, vector[] = {2};
+    const float values[8 * 32] = {0};
+    bm_gguf_metadata metadata = {.count = 0};
+    char *folder = support_folder_create();
+    bm_checkpoint_writer *writer = create(folder, &metadata);
+    MUST(bm_gguf_writer_declare(writer, "Q", &(bm_gguf_declaration){"q", BM_GGUF_F32, 2, heads, 2}, &failure));
+    MUST(bm_gguf_writer_declare(writer, "N", &(bm_gguf_declaration){"n", BM_GGUF_F32, 0, vector, 1}, &failure));
+    MUST(bm_checkpoint_writer_begin_trial(writer, &failure));
+    for (uint32_t i = 0; i < 2; i++) {
+        MUST(bm_checkpoint_writer_put(writer, "Q", 0, values, sizeof values, &failure));
+        MUST(bm_checkpoint_writer_put(writer, "Q", 128, values, 128, &failure));
+        MUST(bm_checkpoint_writer_put(writer, "N", 0, values, 8, &failure));
+        MUST(bm_checkpoint_writer_put(writer, "N", 4, values, 4, &failure));
+    }
+    assert_int_equal(support_folder_count(folder), 0);
+    bm_checkpoint_writer_destroy(&writer);
+    assert_int_equal(support_folder_count(folder), 0);
+    bm_gguf_metadata_free(&metadata);
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +216,7 @@ int main(void)
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(halves_of_heads_become_pairs_of_neighbours),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_trial_leaves_nothing),
     };
     return cmocka_run_group_tests_name("gguf_writer", tests, NULL, NULL);
 }

@@ -1,0 +1,101 @@
+// Measuring what verification takes.
+#include "schedule/verification_trial.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/thread.h"
+#include "model/block.h"
+#include "schedule/calibrate.h"
+#include "schedule/verify_logits.h"
+
+#define NUM_TRIES 3
+#define VERIFIED_BYTES (UINT64_C(4) << 20) // of the largest tensor
+
+// Of a format that is not read as codes the weights are read back, in float16.
+static double verified_bytes(const bm_quantize_run_params *p)
+{
+    double weights = 0;
+    for (uint32_t i = 0; i < p->plan->num_linears; i++)
+        weights += p->plan->linears[i].quantized
+                       ? (double)p->plan->linears[i].out_features * p->plan->linears[i].in_features
+                       : 0;
+    return p->plan->format->weights ? 2 * weights + (double)bm_emit_float_bytes(p->model, p->plan)
+                                    : (double)p->plan->output_bytes;
+}
+
+bm_status bm_verification_trial(const bm_quantize_run_params *p, double *seconds, bm_error *err)
+{
+    const bm_checkpoint *checkpoint = p->model->checkpoint;
+    const bm_tensor_info *info = NULL;
+    bm_status status = BM_OK;
+    double taken[NUM_TRIES + 1];
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
+        const bm_tensor_info *other = bm_checkpoint_at(checkpoint, i);
+        if (bm_model_reads(p->model, other) && (!info || other->size_bytes > info->size_bytes))
+            info = other;
+    }
+    *seconds = 0;
+    if (!info || p->skips_verification)
+        return BM_OK;
+    const uint64_t size = bm_min_u64(VERIFIED_BYTES, info->size_bytes);
+    for (uint32_t round = 0; round <= NUM_TRIES; round++) { // the first makes the system keep the bytes
+        const uint64_t begin = bm_clock_ns();
+        void *bytes = bm_alloc(size, 1);
+        BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+        status = bm_checkpoint_read(p->model->checkpoint, info, 0, bytes, size, err);
+        sum += bm_checksum64(bytes, size);
+        bm_free(bytes);
+        taken[round] = (double)(bm_clock_ns() - begin) * 1e-9;
+        BM_TRY(status);
+    }
+    (void)sum;
+    *seconds = bm_median(taken + 1, NUM_TRIES) / (double)size * verified_bytes(p) / bm_processor_count();
+done:
+    return status;
+}
+
+// Weights of linears.
+static double weights_of_blocks(const bm_plan *plan, uint32_t count)
+{
+    double weights = 0;
+    for (uint32_t i = 0; i < count; i++)
+        weights += (double)plan->linears[i].out_features * plan->linears[i].in_features;
+    return weights;
+}
+
+static bm_status load_block(const bm_quantize_run_params *p, bm_lanes *out, bm_error *err)
+{
+    bm_block block = {0};
+    const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
+    bm_status status =
+        bm_block_load(p->model, p->device, 0, bm_calibrate_dtype(p->arguments, p->model, p->device), &block, err);
+    if (status == BM_OK)
+        status = bm_device_wait(p->device, err);
+    bm_block_destroy(&block);
+    *out = (bm_lanes){.device = (double)(bm_clock_ns() - begin) * 1e-9,
+                      .busy = (double)(bm_clock_processors_ns() - busy) * 1e-9};
+    return status;
+}
+
+bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double *loading, bm_error *err)
+{
+    const bm_emit_context emit = {.model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments};
+    const bm_hf_config *c = &p->model->config;
+    bm_status status = BM_OK;
+    bm_lanes first;
+    *out = (bm_lanes){0};
+    *loading = 0;
+    if (p->skips_verification || !bm_verify_logits_fits(&emit, p->budget))
+        return BM_OK;
+    BM_TRY(load_block(p, &first, err));
+    BM_TRY(load_block(p, out, err));
+    const double head = (double)c->vocab_size * c->hidden_size; // which is loaded for the sums, and again
+    const double both = 2 * (weights_of_blocks(p->plan, p->plan->num_linears) + 2 * head) /
+                        weights_of_blocks(p->plan, p->plan->linears_per_block);
+    *loading = bm_lanes_rest(first.device, out->device);
+    out->device *= both;
+    out->busy *= both;
+done:
+    return status;
+}

@@ -1,0 +1,310 @@
+// How a dry run of rounding is put together from what it measures. The linker puts clocks and work of this file in the place of the
+// real ones (__wrap_NAME for NAME): clocks stand still but where work says what it takes. On the host, which may pretend to be a GPU.
+#include "base/clock.h"
+#include "base/str.h"
+#include "formats/read_ahead.h"
+#include "model/block.h"
+#include "schedule/job.h"
+#include "support/folders.h"
+#include "support/model_maker.h"
+#include "support/support.h"
+#include "support/unit.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROCESSORS 8
+
+// Nanoseconds: of the clock and of processors, for a weight or a byte.
+typedef struct cost {
+    double passed, busy;
+} cost;
+typedef struct costs {
+    cost solving, reading, writing; // a weight; a byte; a weight
+    cost copying;                   // of what stays float, a byte
+    cost block;                     // that is loaded; the first time twice that
+    double loading;                 // of the first linear of its shape
+    bool is_gpu;
+} costs;
+static costs now;
+
+static _Atomic uint64_t passed_ns, busy_ns;
+static uint32_t seen[16][2], num_seen; // shapes
+static uint32_t num_loaded;            // blocks
+
+static void pass(cost c, double count)
+{
+    passed_ns += (uint64_t)(c.passed * count);
+    busy_ns += (uint64_t)(c.busy * count);
+}
+
+// ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
+uint64_t __wrap_bm_clock_ns(void);
+uint64_t __wrap_bm_clock_processors_ns(void);
+uint32_t __wrap_bm_processor_count(void);
+bool __wrap_bm_device_kind_is_gpu(bm_device_kind kind);
+bm_status __wrap_bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                                 const bm_emit_solving *solving, bm_error *err);
+bm_status __wrap_bm_emit_float_part(const bm_emit_context *emit, const bm_tensor_info *info, uint64_t *first,
+                                    uint64_t elements, uint64_t *bytes, bm_error *err);
+const uint8_t *__wrap_bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info, bool blocks);
+const uint8_t *__real_bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info, bool blocks);
+bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                                    void *out, uint64_t size, bm_error *err);
+bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                                    void *out, uint64_t size, bm_error *err);
+
+bm_status __wrap_bm_block_load(const bm_model *loaded, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                               bm_error *err);
+
+uint64_t __wrap_bm_clock_ns(void)
+{
+    return passed_ns;
+}
+
+uint64_t __wrap_bm_clock_processors_ns(void)
+{
+    return busy_ns;
+}
+
+uint32_t __wrap_bm_processor_count(void)
+{
+    return PROCESSORS;
+}
+
+bool __wrap_bm_device_kind_is_gpu(bm_device_kind kind)
+{
+    (void)kind;
+    return now.is_gpu;
+}
+
+static bm_status write_weights(void *context, bm_error *err)
+{
+    (void)err;
+    pass(now.writing, *(double *)context);
+    return BM_OK;
+}
+
+static void discard(void *context)
+{
+    (void)context;
+}
+
+// The first linear of a shape takes longer, and so do all of the second block, which medians leave out.
+bm_status __wrap_bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                                 const bm_emit_solving *solving, bm_error *err)
+{
+    const bm_plan_linear *l = members[0].linear;
+    double weights = (double)members[0].max_rows * l->in_features;
+    uint32_t i = 0;
+    (void)solving;
+    assert_int_equal(num_members, 1);
+    assert_in_range(members[0].max_rows, 1, l->out_features);
+    while (i < num_seen && (seen[i][0] != l->out_features || seen[i][1] != l->in_features))
+        i++;
+    if (i == num_seen) {
+        seen[num_seen][0] = l->out_features;
+        seen[num_seen++][1] = l->in_features;
+        pass((cost){now.loading, now.loading}, 1);
+    }
+    pass(now.solving, l->block == 1 ? 10 * weights : weights);
+    return bm_worker_push(emit->writing, &(bm_task){.run = write_weights, .discard = discard, .context = &weights},
+                          err);
+}
+
+bm_status __wrap_bm_emit_float_part(const bm_emit_context *emit, const bm_tensor_info *info, uint64_t *first,
+                                    uint64_t elements, uint64_t *bytes, bm_error *err)
+{
+    (void)emit, (void)info, (void)first, (void)elements, (void)err;
+    *bytes = 1000000;
+    pass(now.copying, 1000000);
+    return BM_OK;
+}
+
+const uint8_t *__wrap_bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info, bool blocks)
+{
+    if (reader)
+        pass(now.reading, (double)info->size_bytes);
+    return __real_bm_read_ahead_find(reader, info, blocks);
+}
+
+bm_status __wrap_bm_block_load(const bm_model *loaded, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                               bm_error *err)
+{
+    (void)loaded, (void)device, (void)index, (void)dtype, (void)out, (void)err;
+    pass(now.block, num_loaded++ == 0 ? 2 : 1);
+    return BM_OK;
+}
+
+bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                                    void *out, uint64_t size, bm_error *err)
+{
+    pass(now.reading, (double)size);
+    return __real_bm_checkpoint_read(checkpoint, info, byte_offset, out, size, err);
+}
+
+// ---- a model of three blocks ----
+
+#define WEIGHTS (3.0 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 160)) // of linears
+#define NUM_KINDS 4                                                // q and o, k and v, gate and up, down
+
+static char *model, *home; // home: of outputs
+
+static int make_model(void **state)
+{
+    model_maker_params params;
+    bm_error err;
+    (void)state;
+    model_maker_params_init(&params);
+    params.num_layers = 3;
+    model = support_folder_create();
+    home = support_folder_create();
+    assert_ok(model_maker_write(&params, model, &err), &err);
+    return 0;
+}
+
+static int remove_model(void **state)
+{
+    (void)state;
+    support_folder_remove(&model);
+    support_folder_remove(&home);
+    return 0;
+}
+
+typedef struct told {
+    bm_dry_run dry;
+    uint64_t output_bytes;
+    double float_bytes;
+} told;
+
+static told dry_run(const costs *wanted, bool skips_verification, const char *format)
+{
+    static const char *const common = "group_size=32";
+    const char *keys[] = {common, format};
+    told out = {.output_bytes = 0};
+    bm_error err = {0};
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    char *output = bm_path_join(home, "out");
+    now = *wanted;
+    num_seen = num_loaded = 0;
+    bm_quantize_params_init(&params);
+    params.model = model;
+    params.method = "rtn";
+    params.device = "host";
+    params.output = output;
+    params.overrides = keys;
+    params.num_overrides = format ? 2 : 1;
+    params.skips_verification = skips_verification;
+    assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
+    assert_ok(bm_quantize_job_dry_run(&params, &job, &out.dry, &err), &err);
+    out.output_bytes = job.plan->output_bytes;
+    out.float_bytes = (double)bm_emit_float_bytes(job.model, job.plan);
+    bm_quantize_job_free(&job);
+    bm_free(output);
+    assert_int_equal(support_folder_count(home), 0);
+    return out;
+}
+
+// Of the phase; 0 where it is not told.
+static double seconds_of(const bm_dry_run *d, const char *name)
+{
+    for (uint32_t i = 0; i < d->num_phases; i++)
+        if (strcmp(d->phases[i].name, name) == 0)
+            return d->phases[i].seconds;
+    return 0;
+}
+
+static const costs usual = {
+    .solving = {100, 150}, .reading = {1, 2}, .writing = {20, 20}, .copying = {5, 5}, .loading = 5e6};
+
+static void assert_near(double value, double wanted)
+{
+    if (!(value >= 0.999 * wanted && value <= 1.001 * wanted))
+        fail_msg("%g, expected %g", value, wanted);
+}
+
+// Processors take 150 ns, 2 for each of 4 bytes, and 20 for a weight; beside the device 1.5 of them work.
+static void processors_add_up(void **state)
+{
+    (void)state;
+    const told t = dry_run(&usual, true, NULL);
+    const double busy = WEIGHTS * (150e-9 + 4 * 2e-9 + 20e-9);
+    assert_near(seconds_of(&t.dry, "quantize"), NUM_KINDS * 5e-3 + busy / 1.5);
+    assert_near(seconds_of(&t.dry, "copy floats"), t.float_bytes * 5e-9);
+    assert_near(t.dry.processor_seconds, busy + t.float_bytes * 5e-9);
+    assert_near(t.dry.seconds, seconds_of(&t.dry, "quantize") + seconds_of(&t.dry, "copy floats"));
+    assert_int_equal(t.dry.num_phases, 2); // the disk takes less than that, and nothing is verified
+    assert_true(t.dry.is_measured);
+}
+
+static void a_gpu_hides_what_is_shorter(void **state)
+{
+    costs gpu = usual;
+    (void)state;
+    gpu.is_gpu = true;
+    const told by_device = dry_run(&gpu, true, NULL);
+    assert_near(seconds_of(&by_device.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 100e-9);
+    assert_true(by_device.dry.processor_seconds == 0);
+    gpu.reading.passed = 50;
+    const told by_reading = dry_run(&gpu, true, NULL);
+    assert_near(seconds_of(&by_reading.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4 * 50e-9);
+    gpu.writing.passed = 4000; // eight threads
+    const told by_writing = dry_run(&gpu, true, NULL);
+    assert_near(seconds_of(&by_writing.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4000e-9 / 8);
+}
+
+static void a_slow_disk_is_waited_for(void **state)
+{
+    costs quick = {.is_gpu = true, .copying = {1, 1}};
+    (void)state;
+    const told t = dry_run(&quick, true, NULL);
+    const double copying = t.float_bytes * 1e-9;
+    assert_near(seconds_of(&t.dry, "copy floats"), copying);
+    assert_near(seconds_of(&t.dry, "write"), (double)t.dry.disk_bytes / 5e8 - copying);
+}
+
+static void what_is_read_back_counts(void **state)
+{
+    (void)state;
+    const told codes = dry_run(&usual, false, NULL);
+    assert_near(seconds_of(&codes.dry, "verify"), (double)codes.output_bytes * 1e-9 / PROCESSORS);
+    assert_near(codes.dry.seconds, seconds_of(&codes.dry, "quantize") + seconds_of(&codes.dry, "copy floats") +
+                                       seconds_of(&codes.dry, "verify") + seconds_of(&codes.dry, "compare logits"));
+    const told weights = dry_run(&usual, false, "format=gguf"); // which come back as float16
+    assert_near(seconds_of(&weights.dry, "verify"), (weights.float_bytes + 2 * WEIGHTS) * 1e-9 / PROCESSORS);
+}
+
+// Both models' weights are loaded, and their heads of 512 columns twice.
+static void comparing_logits_is_loading(void **state)
+{
+    costs loads = usual;
+    const double times = 2 * (WEIGHTS + 2 * 512 * 64) / (WEIGHTS / 3);
+    (void)state;
+    loads.block = (cost){4e6, 9e6};
+    const told shared = dry_run(&loads, false, NULL), unverified = dry_run(&loads, true, NULL);
+    assert_near(seconds_of(&shared.dry, "compare logits"), 4e-3 + times * 9e-3 / 1.5);
+    assert_near(shared.dry.processor_seconds, unverified.dry.processor_seconds + times * 9e-3);
+    assert_true(seconds_of(&unverified.dry, "compare logits") == 0);
+    loads.is_gpu = true;
+    const told gpu = dry_run(&loads, false, NULL);
+    assert_near(seconds_of(&gpu.dry, "compare logits"), 4e-3 + times * 4e-3);
+}
+
+static void short_runs_are_told_in_words(void **state)
+{
+    (void)state;
+    assert_true(bm_dry_run_is_below_a_second(&(bm_dry_run){.seconds = 0.76}));
+    assert_false(bm_dry_run_is_below_a_second(&(bm_dry_run){.seconds = 0.78}));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(processors_add_up),           cmocka_unit_test(a_gpu_hides_what_is_shorter),
+        cmocka_unit_test(a_slow_disk_is_waited_for),   cmocka_unit_test(what_is_read_back_counts),
+        cmocka_unit_test(comparing_logits_is_loading), cmocka_unit_test(short_runs_are_told_in_words),
+    };
+    return cmocka_run_group_tests(tests, make_model, remove_model);
+}
