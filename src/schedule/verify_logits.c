@@ -133,3 +133,9 @@ done:
     bm_model_close(&result);
     return status;
 }
+
+bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, bm_error *err)
+{
+    bm_logits_comparison c;
+    return run(emit, model, model, &c, err);
+}

@@ -25,5 +25,7 @@ bool bm_verify_logits_fits(const bm_emit_context *emit, const bm_memory_budget *
 // a divergence of more than half of ln(vocabulary), and never the same choice; BM_E_CANCELLED; BM_E_MEMORY and BM_E_DEVICE; those of
 // loading. Where the input's own logits are not finite there is nothing to compare.
 bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err);
+// The same of a model and itself, for its time. Errors: those of loading and of the device; BM_E_NUMERIC.
+bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, bm_error *err);
 
 #endif
