@@ -55,6 +55,8 @@ bm_status bm_file_copy(const char *from, const char *to, bm_error *err);
 bm_status bm_folder_sync(const char *path, bm_error *err); // makes renames in it durable where the system can
 // Bytes that files in a folder may still take. False: the system does not say; *out is untouched then.
 bool bm_folder_free_bytes(const char *path, uint64_t *out);
+// Whether what one folder's files take is gone for the other's: both lie on one file system. False: the system does not say.
+bool bm_folder_shares_disk(const char *a, const char *b);
 // Exchanges two folders atomically where the system can (Linux renameat2), else by three renames. BM_OK once b's folder
 // is in the place of a: where the last rename fails, *left is the path at which a's folder stays (bm_free it), else
 // NULL.

@@ -339,6 +339,12 @@ bool bm_folder_free_bytes(const char *path, uint64_t *out)
     return true;
 }
 
+bool bm_folder_shares_disk(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev;
+}
+
 bool bm_system_exchange(const char *a, const char *b)
 {
 #if defined(__linux__) && defined(SYS_renameat2)

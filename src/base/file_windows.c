@@ -403,6 +403,23 @@ bool bm_folder_free_bytes(const char *path, uint64_t *out)
     return known;
 }
 
+// The name of a volume ("\\\\?\\Volume{...}\\"), whatever folder it is seen at.
+static bool volume_of(const char *path, wchar_t volume[64])
+{
+    wchar_t root[MAX_PATH + 1];
+    wchar_t *name = wide(path);
+    const bool known =
+        name && GetVolumePathNameW(name, root, MAX_PATH + 1) && GetVolumeNameForVolumeMountPointW(root, volume, 64);
+    bm_free(name);
+    return known;
+}
+
+bool bm_folder_shares_disk(const char *a, const char *b)
+{
+    wchar_t first[64], second[64];
+    return volume_of(a, first) && volume_of(b, second) && wcscmp(first, second) == 0;
+}
+
 bool bm_system_exchange(const char *a, const char *b)
 {
     (void)a, (void)b;

@@ -84,6 +84,7 @@ static bm_quantize_run_params run_params(const bm_quantize_job *job)
                                     .model = job->model,
                                     .device = job->device,
                                     .folder = job->folder,
+                                    .scratch_bytes = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK),
                                     .budget = job->plan->method ? &job->budget : NULL};
 }
 
@@ -97,19 +98,6 @@ static uint64_t block_bytes(const bm_model *model)
             bytes += info->size_bytes;
     }
     return bm_max_u64(1, bytes / model->config.num_hidden_layers);
-}
-
-// Activations have room where they are to lie.
-static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm_error *err)
-{
-    const uint64_t need = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK);
-    uint64_t room = 0;
-    if (need == 0 || !bm_folder_free_bytes(folder, &room) || need <= room)
-        return BM_OK;
-    return bm_fail(err, BM_E_IO,
-                   "--cache-dir: \"%s\": the disk has room for %.1f MB, activations that memory does not hold need "
-                   "%.1f MB; name another folder, or raise --host-memory",
-                   folder, (double)room / 1e6, (double)need / 1e6);
 }
 
 // That which the command line names: somebody may make files there.
@@ -159,14 +147,13 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
                                   .arguments = job->arguments,
                                   .skips_verification = p->skips_verification};
     bm_status status = BM_OK;
-    char *folder = job->file_folder =
+    job->file_folder =
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
-    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!job->file_folder, err, BM_E_MEMORY, "out of memory");
     job->is_planned = true;
     BM_TRY(fit_or_spill(p, job, &emit, err));
     if (job->plan->params.folder)
         bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");
-    BM_TRY(check_folder(job, folder, err));
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,
