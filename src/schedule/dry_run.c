@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/scratch.h"
 #include "base/thread.h"
 #include "ops/hessian.h"
 #include "quant/gptq_rows.h"
@@ -236,9 +237,9 @@ static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_e
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
     d->disk_bytes = bm_quantize_run_output_bytes(p) + BM_OUTPUT_WORDS_BYTES;
     d->knows_disk = folder && bm_folder_free_bytes(folder, &d->free_bytes);
-    bm_file *trial = NULL;
-    bm_status status = folder ? bm_scratch_create(&trial, folder, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
-    bm_file_close(&trial);
+    bm_scratch *trial = NULL;
+    bm_status status = folder ? bm_scratch_create(&trial, folder, 0, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_scratch_close(&trial);
     if (status != BM_OK)
         bm_error_prefix(err, "output folder \"%s\"", p->arguments->output_dir);
     else

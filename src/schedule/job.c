@@ -1,6 +1,7 @@
 // Quantization jobs.
 #include "schedule/job.h"
 
+#include "base/scratch.h"
 #include "base/str.h"
 #include "model/block.h"
 #include "ops/variants.h"
@@ -104,12 +105,12 @@ static uint64_t block_bytes(const bm_model *model)
 static bm_status try_folder(const char *folder, bm_error *err)
 {
     const bm_path_kind kind = bm_path_kind_of(folder);
-    bm_file *trial = NULL;
+    bm_scratch *trial = NULL;
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "--cache-dir: \"%s\": %s", folder,
                        kind == BM_PATH_ABSENT ? "no such folder" : "not a folder");
-    const bm_status status = bm_scratch_create(&trial, folder, err);
-    bm_file_close(&trial);
+    const bm_status status = bm_scratch_create(&trial, folder, 0, err);
+    bm_scratch_close(&trial);
     if (status != BM_OK)
         bm_error_prefix(err, "--cache-dir");
     return status;

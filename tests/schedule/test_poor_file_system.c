@@ -21,11 +21,13 @@ int __wrap_rename(const char *from, const char *to);
 int __real_rename(const char *from, const char *to);
 bool __wrap_bm_folder_free_bytes(const char *path, uint64_t *out);
 bool __wrap_bm_folder_shares_disk(const char *a, const char *b);
+bm_status __wrap_bm_system_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
+bm_status __real_bm_system_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
 
 static uint64_t room;       // that the disk has
 static uint64_t other_room; // and that of the other disk, of folders named so
 static const char other_disk[] = "scratch";
-static bool is_room_known, is_one_disk;
+static bool is_room_known, is_one_disk, loses_writes;
 static int lock_error;             // of every flock
 static const char *other_output;   // a result that another run makes while the lock is asked for; NULL: none
 static const char *refused_suffix; // of what rename may not move; NULL: everything moves
@@ -67,6 +69,12 @@ bool __wrap_bm_folder_shares_disk(const char *a, const char *b)
     return is_one_disk || bm_ends_with(a, other_disk) == bm_ends_with(b, other_disk);
 }
 
+// As a network's disk, which reports late that it was full.
+bm_status __wrap_bm_system_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
+{
+    return __real_bm_system_write_at(scratch, offset, bytes, loses_writes ? size - 1 : size, err);
+}
+
 static char *parent, *out;
 
 static int make_folder(void **state)
@@ -77,7 +85,7 @@ static int make_folder(void **state)
     lock_error = 0;
     other_output = NULL;
     refused_suffix = NULL;
-    is_room_known = is_one_disk = false;
+    is_room_known = is_one_disk = loses_writes = false;
     return 0;
 }
 
@@ -284,7 +292,8 @@ static void results_and_scratch_files_share_a_disk(void **state)
     assert_ok(bm_disk_check(&n, &err), &err);
 }
 
-// A residual stream in a file of another folder on the same disk: the run and its dry run refuse the same, before any work.
+// A residual stream in a file of another folder on the same disk: the run and its dry run refuse the same, before any work; and a
+// disk that loses it ends the run.
 static void a_run_sums_what_it_writes(void **state)
 {
     (void)state;
@@ -335,6 +344,12 @@ static void a_run_sums_what_it_writes(void **state)
     assert_int_equal(support_folder_count(parent), 1);
     room = need;
     assert_ok(bm_quantize_run_check_disk(&run, parent, &err), &err);
+    loses_writes = true;
+    bm_quantize_result_free(&job.result);
+    assert_int_equal(bm_quantize_run(&run, &job.result, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "the disk has lost what was written"));
+    assert_non_null(strstr(err.message, "--cache-dir"));
+    assert_int_equal(support_folder_count(parent), 1);
     bm_quantize_job_free(&job);
     bm_string_free(&text);
     bm_free(data);
