@@ -75,10 +75,12 @@ struct bm_device {
     void *state; // the backend's
     bm_device_info info;
     const bm_log *log;
-    char *cache_folder;     // NULL: none
-    char *variants;         // the text of bm_device_set_variants; NULL: none
-    char *tuning;           // the words of the tuning file; NULL: none
-    char *verdicts;         // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
+    char *cache_folder; // NULL: none
+    char *variants;     // the text of bm_device_set_variants; NULL: none
+    char *tuning;       // the words of the tuning file; NULL: none
+    char *verdicts;     // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
+    char
+        *unwritten; // names of those that were set since the file was written, "gemm:matrix:F16:many=1,..."; NULL: none
     double measured_gflops; // the rate among them, which every cut asks for; 0: none
     bool separate_allocations;
     bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded

@@ -142,6 +142,7 @@ void bm_device_close(bm_device **device)
     bm_free(d->variants);
     bm_free(d->tuning);
     bm_free(d->verdicts);
+    bm_free(d->unwritten);
     bm_free(d);
     *device = NULL;
 }
