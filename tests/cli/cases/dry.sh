@@ -39,6 +39,7 @@ rm -rf "$out"
 fails 2 '--cache-dir: "|not a folder' 'a folder for activations that is a file' \
     quantize "$model" --output "$out" --cache-dir "$model/config.json"
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
+fails 2 '--device-memory 16: has no unit, expected a size such as 16GB' 'a size without a unit' quantize "$model" --output "$out" --device-memory 16
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {
     awk 'BEGIN { printf "{\"input_ids\": ["; for (i = 0; i < 200; i++) printf "%d,", i % 90 + 5; print "5]}" }'
