@@ -300,7 +300,10 @@ static void what_of_a_file_no_format_holds_is_refused(void **state)
         const char *form, *words;
     } cases[] = {
         {1, "gptq", "m.gguf: no linear is Q4_0, Q4_1 or Q8_0: there are no codes to convert"},
-        {6, "gptq", "m.gguf: tensor \"blk.0.attn_q.weight\": found type Q5_0, expected Q4_0, Q4_1, Q8_0"},
+        {6, "gptq",
+         "m.gguf: tensor \"blk.0.attn_q.weight\": found type Q5_0, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: other "
+         "formats do not hold its codes"},
+        {6, "gguf", "found type Q5_0, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: the file is gguf already"},
         {8, "awq",
          "cannot be converted to awq: awq: found weights of 8 bits of " Q_PROJ
          ", expected 4; formats that hold it: compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, gguf"},
