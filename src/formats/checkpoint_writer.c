@@ -63,7 +63,12 @@ done:
 
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *w)
 {
-    return w->container->total_bytes ? w->container->total_bytes(w) : w->total_bytes;
+    return w->total_bytes;
+}
+
+uint64_t bm_checkpoint_writer_beside_bytes(const bm_checkpoint_writer *w)
+{
+    return w->container->file_bytes ? w->container->file_bytes(w) - w->total_bytes : 0;
 }
 
 static bm_status end_shard(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)

@@ -5,6 +5,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_blocks.h"
 #include "model/model.h"
+#include "schedule/job.h"
 #include "support/edits.h"
 #include "support/folders.h"
 #include "support/host_device.h"
@@ -446,6 +447,37 @@ static void embeddings_may_be_blocks(void **state)
     place_remove(&p);
 }
 
+// The figures of a run are of tensors, as they are of other formats; the disk is asked for the whole file.
+static void a_plan_knows_the_sizes_of_tensors_and_file(void **state)
+{
+    (void)state;
+    static const char *const overrides[] = {"device=host", "format=gguf", "overwrite_output_dir=true"};
+    place p = place_create(NULL);
+    char *output = bm_path_join(p.work, "sized");
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    bm_file *file = NULL;
+    uint64_t tensors = 0;
+    bm_quantize_params_init(&params);
+    params.model = p.model;
+    params.output = output;
+    params.overrides = overrides;
+    params.num_overrides = BM_COUNT(overrides);
+    MUST(bm_quantize_job_run(&params, &job, &failure));
+    bm_gguf *gguf = open_file(&p, "sized", "Q4_0");
+    for (uint32_t i = 0; i < bm_gguf_num_tensors(gguf); i++)
+        tensors += bm_gguf_tensor_at(gguf, i)->size_bytes;
+    MUST(bm_file_open(&file, bm_gguf_path(gguf), &failure));
+    assert_int_equal(job.plan->output_bytes, tensors);
+    assert_int_equal(job.result.output_bytes, tensors);
+    assert_int_equal(job.plan->output_bytes + job.plan->companion_bytes, bm_file_size(file));
+    bm_file_close(&file);
+    bm_gguf_close(&gguf);
+    bm_quantize_job_free(&job);
+    bm_free(output);
+    place_remove(&p);
+}
+
 // Types of a file's linears, by mixture and width; and that what is read back was verified.
 static void linears_have_the_types_of_their_mixture(void **state)
 {
@@ -572,6 +604,7 @@ int main(void)
         cmocka_unit_test(files_hold_the_codes_of_folders),
         cmocka_unit_test(methods_that_watch_write_files),
         cmocka_unit_test(metadata_are_those_of_the_model),
+        cmocka_unit_test(a_plan_knows_the_sizes_of_tensors_and_file),
         cmocka_unit_test(frequencies_of_llama3_are_a_tensor),
         cmocka_unit_test(chat_templates_go_along),
         cmocka_unit_test(a_tokenizer_that_cannot_be_said_goes_along_whole),
