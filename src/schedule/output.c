@@ -64,6 +64,8 @@ static bm_status create_parents(bm_output *out, bm_error *err)
         out->first_made = length;
     char *folder = bm_format("%.*s", (int)parent, out->path);
     const bm_status status = folder ? bm_folder_create(folder, true, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (status == BM_E_IO)
+        bm_error_prefix(err, "output folder \"%s\"", out->path);
     bm_free(folder);
     return status;
 }
