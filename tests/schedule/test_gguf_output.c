@@ -515,6 +515,30 @@ static void linears_have_the_types_of_their_mixture(void **state)
     place_remove(&p);
 }
 
+static void a_note_counts_linears_by_type(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--hidden-size=256", "--intermediate-size=288", "--layers=4", NULL};
+    static const char *const overrides[] = {"device=host", "format=gguf", "gguf_type=q4_k_m"};
+    place p = place_create(options);
+    char *output = bm_path_join(p.work, "counted");
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    uint32_t found = 0;
+    bm_quantize_params_init(&params);
+    params.model = p.model;
+    params.output = output;
+    params.overrides = overrides;
+    params.num_overrides = BM_COUNT(overrides);
+    MUST(bm_quantize_job_plan(&params, &job, &failure));
+    for (uint32_t i = 0; i < job.plan->notes.count; i++)
+        found += strstr(job.plan->notes.items[i].text, "of 28 linears 22 Q4_K, 2 Q5_0, 2 Q6_K, 2 Q8_0") != NULL;
+    assert_int_equal(found, 1);
+    bm_quantize_job_free(&job);
+    bm_free(output);
+    place_remove(&p);
+}
+
 static void what_no_file_holds_is_refused_before_the_work(void **state)
 {
     (void)state;
@@ -612,6 +636,7 @@ int main(void)
         cmocka_unit_test(linears_that_are_left_out_are_floats),
         cmocka_unit_test(embeddings_may_be_blocks),
         cmocka_unit_test(linears_have_the_types_of_their_mixture),
+        cmocka_unit_test(a_note_counts_linears_by_type),
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),
         cmocka_unit_test(groups_are_those_of_blocks_unless_a_key_says_otherwise),
     };
