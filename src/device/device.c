@@ -171,6 +171,16 @@ uint64_t bm_device_compiled_kernels(const bm_device *device)
 {
     return device->compiled_kernels;
 }
+
+void bm_device_keep_to_cache(bm_device *device, bool on)
+{
+    device->keeps_to_cache = on;
+}
+
+bm_status bm_device_may_compile(const bm_device *device, const char *kernel, bm_error *err)
+{
+    return device->keeps_to_cache ? bm_fail(err, BM_E_UNSUPPORTED, "%s is not compiled yet", kernel) : BM_OK;
+}
 uint64_t bm_device_live_handles(const bm_device *device)
 {
     return device->live_handles;

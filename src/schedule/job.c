@@ -1,6 +1,7 @@
 // Quantization jobs.
 #include "schedule/job.h"
 
+#include "base/clock.h"
 #include "base/scratch.h"
 #include "base/str.h"
 #include "model/block.h"
@@ -119,6 +120,8 @@ static bm_status try_folder(const char *folder, bm_error *err)
 static bm_status fit(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit, bm_error *err)
 {
     job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    if (job->has_kernels)
+        bm_memory_budget_spare_compiler(&job->budget);
     return bm_memory_fit(emit, &job->budget, job->file_folder, &job->claims, &job->least, err);
 }
 
@@ -140,19 +143,51 @@ static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job,
     return fit(p, job, emit, err);
 }
 
+// A plan that fits but for the compiler's memory: whether it needs none.
+static bool finds_kernels(const bm_quantize_params *p, bm_quantize_job *job, bm_emit_context *emit)
+{
+    bm_quantize_run_params run = run_params(job);
+    bm_phase phase = {.progress = p->progress, .report = {.phase = "look for kernels"}, .start_ns = bm_clock_ns()};
+    run.progress = p->progress;
+    run.log = p->log;
+    emit->phase = &phase;
+    bm_device_keep_to_cache(job->device, true);
+    const bool found = bm_quantize_run_find_kernels(&run, emit) == BM_OK;
+    bm_device_keep_to_cache(job->device, false);
+    emit->phase = NULL;
+    return bm_device_discard_reports(job->device, NULL) == BM_OK && found;
+}
+
+// Where the process's budget is too small, without room for a compiler, if nothing has to be compiled.
+static bm_status fit_with_kernels(const bm_quantize_params *p, bm_quantize_job *job, bm_emit_context *emit,
+                                  bm_error *err)
+{
+    bm_error ignored = {0};
+    bm_status status = fit_or_spill(p, job, emit, err);
+    if (status != BM_E_ARGUMENT || !p->host_memory || !p->cache_folder || job->budget.driver_bytes == 0)
+        return status;
+    job->plan->params.folder = NULL;
+    job->has_kernels = true;
+    if (fit_or_spill(p, job, emit, &ignored) == BM_OK && finds_kernels(p, job, emit))
+        return BM_OK;
+    job->plan->params.folder = NULL;
+    job->has_kernels = false;
+    return fit_or_spill(p, job, emit, err);
+}
+
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
-    const bm_emit_context emit = {.model = job->model,
-                                  .device = job->device,
-                                  .plan = job->plan,
-                                  .arguments = job->arguments,
-                                  .skips_verification = p->skips_verification};
+    bm_emit_context emit = {.model = job->model,
+                            .device = job->device,
+                            .plan = job->plan,
+                            .arguments = job->arguments,
+                            .skips_verification = p->skips_verification};
     bm_status status = BM_OK;
     job->file_folder =
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
     BM_FAIL_IF(!job->file_folder, err, BM_E_MEMORY, "out of memory");
     job->is_planned = true;
-    BM_TRY(fit_or_spill(p, job, &emit, err));
+    BM_TRY(fit_with_kernels(p, job, &emit, err));
     if (job->plan->params.folder)
         bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);

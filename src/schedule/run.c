@@ -353,6 +353,11 @@ done:
     return status;
 }
 
+bm_status bm_quantize_run_find_kernels(const bm_quantize_run_params *p, const bm_emit_context *emit)
+{
+    return warm_up(p, emit, NULL);
+}
+
 // Where memory is too short for it, kernels are compiled when they are needed.
 bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
 {

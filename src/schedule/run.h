@@ -99,6 +99,8 @@ uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *params);
 bm_status bm_quantize_run_check_disk(const bm_quantize_run_params *params, const char *output_folder, bm_error *err);
 // Compiles the kernels that the run needs.
 bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *params, const bm_emit_context *emit, bm_error *err);
+// The same, and anything that it cannot do is its status: also what memory is too short for.
+bm_status bm_quantize_run_find_kernels(const bm_quantize_run_params *params, const bm_emit_context *emit);
 // Runs the plan. On any failure, cancellation included, no output folder is left. Destroy the result with
 // bm_quantize_result_free, also after a failure.
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err);
