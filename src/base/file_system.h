@@ -1,5 +1,5 @@
-// What file.c and scratch.c need of the system. file_posix.c and file_windows.c implement it, and those functions of file.h that are
-// little more than a call of the system (open, read, write, rename, locks).
+// What file.c and scratch.c, and trials of writers, need of the system. file_posix.c and file_windows.c implement it, and those
+// functions of file.h that are little more than a call of the system (open, read, write, rename, locks).
 #ifndef BM_BASE_FILE_SYSTEM_H
 #define BM_BASE_FILE_SYSTEM_H
 
