@@ -15,10 +15,6 @@ bm_status bm_file_read_at(bm_file *file, uint64_t offset, void *out, uint64_t si
 uint64_t bm_file_size(const bm_file *file); // at the time of opening
 const char *bm_file_path(const bm_file *file);
 void bm_file_close(bm_file **file);
-// A file for what this process alone writes and reads back (bm_file_read_at). It is the user's alone, and has no name that stays: it
-// is gone when it is closed, also where the process is killed.
-bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err);
-bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
 
 // Reads a whole file, at most max_size bytes (more: BM_E_FORMAT), into memory that the caller frees with bm_free.
 // A zero byte is added behind the end and not counted.
@@ -55,6 +51,8 @@ bm_status bm_file_copy(const char *from, const char *to, bm_error *err);
 bm_status bm_folder_sync(const char *path, bm_error *err); // makes renames in it durable where the system can
 // Bytes that files in a folder may still take. False: the system does not say; *out is untouched then.
 bool bm_folder_free_bytes(const char *path, uint64_t *out);
+// Whether what one folder's files take is gone for the other's: both lie on one file system. False: the system does not say.
+bool bm_folder_shares_disk(const char *a, const char *b);
 // Exchanges two folders atomically where the system can (Linux renameat2), else by three renames. BM_OK once b's folder
 // is in the place of a: where the last rename fails, *left is the path at which a's folder stays (bm_free it), else
 // NULL.

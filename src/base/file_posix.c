@@ -1,6 +1,6 @@
 // Files on POSIX systems. Empty on Windows.
 #ifdef __linux__
-#define _GNU_SOURCE // renameat2, flock, sync_file_range
+#define _GNU_SOURCE // renameat2, flock, sync_file_range, fallocate
 #elif defined(__APPLE__)
 #define _DARWIN_C_SOURCE // flock
 #endif
@@ -129,7 +129,7 @@ static bm_status put_at(int descriptor, const char *path, uint64_t offset, const
 }
 
 // Whoever finds the name before it goes cannot open the file, and a name that is there already, a link among them, is another's.
-bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err)
+bm_status bm_system_open_scratch(bm_file **out, const char *folder, bm_error *err)
 {
     static atomic_uint count;
     bm_status status = BM_OK;
@@ -157,9 +157,25 @@ done:
     return status;
 }
 
-bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
+bm_status bm_system_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
     return put_at(scratch->descriptor, scratch->path, offset, bytes, size, err);
+}
+
+// Not posix_fallocate: where the file system cannot, the C library writes into each block instead, as slow as what follows.
+bm_status bm_system_reserve(bm_file *scratch, uint64_t offset, uint64_t size, bm_error *err)
+{
+#ifdef __linux__
+    int result;
+    do
+        result = fallocate(scratch->descriptor, 0, (off_t)offset, (off_t)size);
+    while (result != 0 && errno == EINTR);
+    if (result != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO))
+        return io_error(scratch->path, "write", err);
+#else
+    (void)scratch, (void)offset, (void)size, (void)err;
+#endif
+    return BM_OK;
 }
 
 struct bm_writer {
@@ -337,6 +353,12 @@ bool bm_folder_free_bytes(const char *path, uint64_t *out)
     if (!bm_multiply_u64(info.f_bavail, info.f_frsize, out))
         *out = UINT64_MAX;
     return true;
+}
+
+bool bm_folder_shares_disk(const char *a, const char *b)
+{
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev;
 }
 
 bool bm_system_exchange(const char *a, const char *b)

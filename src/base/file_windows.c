@@ -126,7 +126,7 @@ static bm_status put_at(HANDLE handle, const char *path, uint64_t offset, const 
 }
 
 // The system deletes it when the handle is closed, whoever closes it; until then nobody else opens it.
-bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err)
+bm_status bm_system_open_scratch(bm_file **out, const char *folder, bm_error *err)
 {
     static atomic_uint count;
     bm_status status = BM_OK;
@@ -158,9 +158,16 @@ done:
     return status;
 }
 
-bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
+bm_status bm_system_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
     return put_at(scratch->handle, scratch->path, offset, bytes, size, err);
+}
+
+// Writing takes room at once here.
+bm_status bm_system_reserve(bm_file *scratch, uint64_t offset, uint64_t size, bm_error *err)
+{
+    (void)scratch, (void)offset, (void)size, (void)err;
+    return BM_OK;
 }
 
 struct bm_writer {
@@ -401,6 +408,23 @@ bool bm_folder_free_bytes(const char *path, uint64_t *out)
         *out = available.QuadPart;
     bm_free(name);
     return known;
+}
+
+// The name of a volume ("\\\\?\\Volume{...}\\"), whatever folder it is seen at.
+static bool volume_of(const char *path, wchar_t volume[64])
+{
+    wchar_t root[MAX_PATH + 1];
+    wchar_t *name = wide(path);
+    const bool known =
+        name && GetVolumePathNameW(name, root, MAX_PATH + 1) && GetVolumeNameForVolumeMountPointW(root, volume, 64);
+    bm_free(name);
+    return known;
+}
+
+bool bm_folder_shares_disk(const char *a, const char *b)
+{
+    wchar_t first[64], second[64];
+    return volume_of(a, first) && volume_of(b, second) && wcscmp(first, second) == 0;
 }
 
 bool bm_system_exchange(const char *a, const char *b)

@@ -280,8 +280,9 @@ bool bm_parse_size(const char *text, uint64_t *out)
     static const struct {
         const char *name;
         double bytes;
-    } units[] = {{"", 1},      {"B", 1},        {"kB", 1e3},        {"MB", 1e6},           {"GB", 1e9},
-                 {"TB", 1e12}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+    } units[] = {{"B", 1},           {"kB", 1e3},           {"MB", 1e6},
+                 {"GB", 1e9},        {"TB", 1e12},          {"KiB", 1024.0},
+                 {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
     char number[32];
     double value;
     const size_t length = strspn(text, "0123456789.");

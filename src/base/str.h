@@ -37,7 +37,7 @@ bool bm_equal_ignore_case(const char *a, const char *b); // ASCII letters only
 // Strict numbers: the whole text must be consumed; false otherwise, or when the value does not fit or is not finite.
 bool bm_parse_i64(const char *text, int64_t *out);
 bool bm_parse_u64(const char *text, uint64_t *out);
-bool bm_parse_size(const char *text, uint64_t *out); // bytes: "6GB", "5.5GiB", "800 MB", "1000000"; above 0
+bool bm_parse_size(const char *text, uint64_t *out); // bytes: "6GB", "5.5GiB", "800 MB", "1000B"; above 0
 bool bm_parse_double(const char *text, double *out); // independent of the locale
 
 // What a plural has more than one: "s", or "" of one.

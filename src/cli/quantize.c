@@ -23,6 +23,17 @@ static bool is_parameter_file(const char *subject)
     return bm_ends_with(subject, ".json") && bm_path_kind_of(subject) != BM_PATH_FOLDER;
 }
 
+// A number alone could be bytes as well as gigabytes.
+static bm_status parse_size(const char *option, const char *text, uint64_t *out, bm_error *err)
+{
+    if (!text || bm_parse_size(text, out))
+        return BM_OK;
+    if (text[0] && text[strspn(text, "0123456789.")] == '\0')
+        return bm_fail(err, BM_E_ARGUMENT, "%s %s: has no unit, expected a size such as %sGB (in bytes: %sB)", option,
+                       text, text, text);
+    return bm_fail(err, BM_E_ARGUMENT, "%s %s: expected a size such as 6GB or 5.5GiB", option, text);
+}
+
 static bm_status parse(cli_context *context, int argc, char **argv, quantize_options *o, bm_error *err)
 {
     const char *words[1];
@@ -64,11 +75,9 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     o->subject = words[0];
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");
-    if (o->device_memory && !bm_parse_size(o->device_memory, &o->device_bytes))
-        return bm_fail(err, BM_E_ARGUMENT, "--device-memory %s: expected a size such as 6GB or 5.5GiB",
-                       o->device_memory);
-    if (o->host_memory && !bm_parse_size(o->host_memory, &o->host_bytes))
-        return bm_fail(err, BM_E_ARGUMENT, "--host-memory %s: expected a size such as 2GB or 1.5GiB", o->host_memory);
+    const bm_status sized = parse_size("--device-memory", o->device_memory, &o->device_bytes, err);
+    if (sized != BM_OK || parse_size("--host-memory", o->host_memory, &o->host_bytes, err) != BM_OK)
+        return BM_E_ARGUMENT;
     if (is_parameter_file(o->subject) && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");

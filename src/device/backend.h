@@ -79,11 +79,13 @@ struct bm_device {
     char *variants;         // the text of bm_device_set_variants; NULL: none
     char *tuning;           // the words of the tuning file; NULL: none
     char *verdicts;         // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
+    char *unwritten;        // names of those that were set since the file was written; NULL: none
     double measured_gflops; // the rate among them, which every cut asks for; 0: none
     bool separate_allocations;
     bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded
     bool lost;
     uint64_t compiled_kernels;
+    bool keeps_to_cache; // a kernel that would have to be compiled is an error
     uint64_t live_handles;
     bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
     bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
@@ -122,6 +124,8 @@ void bm_verdicts_digest(char hex[65]);
 
 // Warns where the cache folder cannot be made, or its disk is full; part of bm_device_open.
 void bm_cache_folder_check(const bm_device *device);
+// For backends, before they compile a kernel. Errors: BM_E_UNSUPPORTED while bm_device_keep_to_cache is on.
+bm_status bm_device_may_compile(const bm_device *device, const char *kernel, bm_error *err);
 // That its disk is full, for an error of a compiler; empty: it is not. Returns out.
 #define BM_CACHE_WORDS_SIZE 512
 const char *bm_cache_folder_words(const bm_device *device, char out[BM_CACHE_WORDS_SIZE]);

@@ -142,6 +142,7 @@ void bm_device_close(bm_device **device)
     bm_free(d->variants);
     bm_free(d->tuning);
     bm_free(d->verdicts);
+    bm_free(d->unwritten);
     bm_free(d);
     *device = NULL;
 }
@@ -169,6 +170,16 @@ bool bm_device_is_real(const bm_device *device, bm_dtype dtype)
 uint64_t bm_device_compiled_kernels(const bm_device *device)
 {
     return device->compiled_kernels;
+}
+
+void bm_device_keep_to_cache(bm_device *device, bool on)
+{
+    device->keeps_to_cache = on;
+}
+
+bm_status bm_device_may_compile(const bm_device *device, const char *kernel, bm_error *err)
+{
+    return device->keeps_to_cache ? bm_fail(err, BM_E_UNSUPPORTED, "%s is not compiled yet", kernel) : BM_OK;
 }
 uint64_t bm_device_live_handles(const bm_device *device)
 {

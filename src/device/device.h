@@ -144,17 +144,20 @@ const char *bm_variant_use_words(bm_variant_use use); // behind a type: "", " in
 
 // What a comparison with other variants found (ops/first_use.h), for inputs of one type in one use. Tried: a start began to compare, and did
 // not end it, by a driver that crashes or hangs or by the user. Twice is as wrong. Untimed: outputs are right, and there was no memory
-// to take times, which a later start may find.
+// to take times, which a later start may find. Timing: outputs are right, and a start began to take times and did not end it. Twice is
+// enough: it is used without.
 typedef enum bm_verdict {
     BM_VERDICT_NONE,
     BM_VERDICT_TRIED,
     BM_VERDICT_UNTIMED,
+    BM_VERDICT_TIMING,
+    BM_VERDICT_TIMING_TWICE,
     BM_VERDICT_RIGHT,
     BM_VERDICT_SLOWER,
     BM_VERDICT_WRONG,
     BM_VERDICT_TRIED_TWICE
 } bm_verdict;
-const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "untimed", "right", "slower", "wrong", "tried:2"
+const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "untimed", "timing:1", ...
 // What is wrong in one use is wrong in all; what is slower, or right and not slower, is so in that use alone.
 bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type,
                              bm_variant_use use);
@@ -174,7 +177,8 @@ bm_status bm_device_set_measured_gflops(bm_device *device, double gflops, bm_err
 // The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
 // verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. bm_tuning_write writes both, the other leaves
 // the words as the file has them. Verdicts that the file has by now are taken over; where both have one, that of a tuning wins,
-// else that of the file: devices of several processes agree. Errors: BM_E_IO, BM_E_MEMORY.
+// else that of the file: devices of several processes agree. What stands until another comparison (tried, untimed, timing) is the
+// file's, but for what was set here since it was written. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(bm_device *device, bm_error *err);
@@ -226,6 +230,9 @@ bool bm_device_runs(const bm_device *device);    // false: it was opened with co
 // What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
+// While it is on, a kernel that is neither there nor in the cache is BM_E_UNSUPPORTED: nothing is compiled. Where a driver does not
+// tell what it compiles (Vulkan's, and NVIDIA's of PTX) every new kernel is.
+void bm_device_keep_to_cache(bm_device *device, bool on);
 // What bm_device_params.profile found so far, the longest first; 0 rows where that was not asked for. Waits for the device. The rows
 // are the device's, until the next dispatch.
 typedef struct bm_kernel_time {

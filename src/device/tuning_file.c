@@ -3,7 +3,8 @@
 //   file   CACHE_FOLDER/tuning-KEY, KEY = SHA-256 in hex of backend, device name and driver
 //   bytes  a line of a tuning's words, "gemm=tile-16,attention=tile", which may be empty;
 //          then, where variants were compared, "DIGEST gemm:matrix:F16:many=right,gemm:matrix-8:F16:adding=slower,rate=512": verdicts
-//          by kernel, variant, type and use, "tried:1" or "tried:2" while one is compared, "untimed" where times lack; and GFLOP/s of a product. They are of the
+//          by kernel, variant, type and use, "tried:1" or "tried:2" while one is compared, "untimed" where times lack, "timing:1" or
+//          "timing:2" while they are taken; and GFLOP/s of a product. They are of the
 //          programs of that digest alone
 //
 // The device layer keeps the words and knows no kernel: ops/variants.h says which names there are. A file that cannot be
@@ -19,7 +20,7 @@
 
 #define MAX_FILE_BYTES 4096
 #define DIGEST_LENGTH 64
-#define VERDICTS_VERSION 3 // of the words behind the digest, of which it is a part
+#define VERDICTS_VERSION 4 // of the words behind the digest, of which it is a part
 #define RATE_WORD "rate"
 #define MAX_RATE (UINT32_C(1) << 24) // GFLOP/s
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-_=,"
@@ -87,7 +88,8 @@ const char *bm_variant_use_words(bm_variant_use use)
     return use_words[use];
 }
 
-static const char *const verdict_names[] = {"none", "tried:1", "untimed", "right", "slower", "wrong", "tried:2"};
+static const char *const verdict_names[] = {"none",  "tried:1", "untimed", "timing:1", "timing:2",
+                                            "right", "slower",  "wrong",   "tried:2"};
 
 const char *bm_verdict_name(bm_verdict verdict)
 {
@@ -172,6 +174,12 @@ bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const cha
                                 bm_variant_use use, bm_verdict verdict, bm_error *err)
 {
     const verdict_name name = name_verdict(kernel, variant, type, use);
+    char *unwritten =
+        bm_format("%s%s%s=1", device->unwritten ? device->unwritten : "", device->unwritten ? "," : "", name.text);
+    if (!unwritten)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_free(device->unwritten);
+    device->unwritten = unwritten;
     return set_word(device, name.text, verdict == BM_VERDICT_NONE ? NULL : verdict_names[verdict], err);
 }
 
@@ -350,19 +358,31 @@ done:
 // Of a name and its "=": what another comparison will replace.
 static bool is_passing(const char *value)
 {
-    return strncmp(value, "=tried:", 7) == 0 || strncmp(value, "=untimed", 8) == 0;
+    return strncmp(value, "=tried:", 7) == 0 || strncmp(value, "=untimed", 8) == 0 ||
+           strncmp(value, "=timing:", 8) == 0;
 }
 
-// Words of names that are not there yet: verdicts that stay, or the others alone.
-static void add_missing(bm_string *out, const char *words, bool passing)
+typedef enum word_kind { STAYING, PASSING, PASSING_UNWRITTEN } word_kind;
+
+static word_kind kind_of_word(const bm_device *device, const char *name, const char *value)
+{
+    char word[16];
+    if (!is_passing(value))
+        return STAYING;
+    return find_word(device->unwritten, name, word, sizeof word) ? PASSING_UNWRITTEN : PASSING;
+}
+
+// Words of names that are not there yet, those of one kind alone.
+static void add_missing(const bm_device *device, bm_string *out, const char *words, word_kind kind)
 {
     while (words && *words) {
         const size_t all = strcspn(words, ","), length = strcspn(words, "=");
         char name[sizeof(verdict_name)], word[16];
-        if (length < all && length < sizeof name && is_passing(words + length) == passing) {
+        if (length < all && length < sizeof name) {
             memcpy(name, words, length);
             name[length] = '\0';
-            if (!find_word(bm_string_text(out), name, word, sizeof word)) {
+            if (kind_of_word(device, name, words + length) == kind &&
+                !find_word(bm_string_text(out), name, word, sizeof word)) {
                 (void)bm_string_append(out, out->length > 0 ? "," : "");
                 (void)bm_string_append_bytes(out, words, all);
             }
@@ -395,13 +415,16 @@ static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
     bm_status status = BM_OK;
     bm_file_lock *lock = lock_beside(device, ".lock"); // without one it is tried all the same
     (void)read_file(path, &old_tuning, &old_verdicts, NULL);
-    add_missing(&verdicts, tuning ? device->verdicts : old_verdicts, false);
-    add_missing(&verdicts, tuning ? old_verdicts : device->verdicts, false);
-    add_missing(&verdicts, device->verdicts, true); // the file's are taken back by who ends a comparison
+    add_missing(device, &verdicts, tuning ? device->verdicts : old_verdicts, STAYING);
+    add_missing(device, &verdicts, tuning ? old_verdicts : device->verdicts, STAYING);
+    add_missing(device, &verdicts, device->verdicts, PASSING_UNWRITTEN);
+    add_missing(device, &verdicts, old_verdicts, PASSING); // of other processes, which compare or ended while they did
     BM_FAIL_IF(verdicts.failed, err, BM_E_MEMORY, "out of memory");
     replace_verdicts(device, verdicts.data);
     verdicts = (bm_string)BM_STRING_INIT;
     BM_TRY(write_file(device, tuning ? tuning : old_tuning, device->verdicts, err));
+    bm_free(device->unwritten);
+    device->unwritten = NULL;
 done:
     bm_file_lock_release(&lock);
     bm_string_free(&verdicts);
@@ -424,12 +447,20 @@ bm_status bm_verdicts_write(bm_device *device, bm_error *err)
 static void say_tried_twice(const bm_device *device, const char *path)
 {
     verdict_word w;
-    for (const char *word = device->verdicts; word && *word; word = next_word(word))
-        if (split_word(word, &w) && strcmp(w.verdict, verdict_names[BM_VERDICT_TRIED_TWICE]) == 0)
+    for (const char *word = device->verdicts; word && *word; word = next_word(word)) {
+        if (!split_word(word, &w))
+            continue;
+        if (strcmp(w.verdict, verdict_names[BM_VERDICT_TRIED_TWICE]) == 0)
             bm_log_write(device->log, BM_LOG_WARNING,
                          "%s=%s is not used for %s on %s: two starts ended while it was compared; without %s it is "
                          "compared again",
                          w.kernel, w.variant, w.type, device->info.name, path);
+        if (strcmp(w.verdict, verdict_names[BM_VERDICT_TIMING_TWICE]) == 0)
+            bm_log_write(device->log, BM_LOG_WARNING,
+                         "%s=%s is used for %s on %s without times: it is right, and two starts ended while they were "
+                         "taken; without %s they are taken again, and --variant %s=NAME takes another",
+                         w.kernel, w.variant, w.type, device->info.name, path, w.kernel);
+    }
 }
 
 void bm_tuning_read(bm_device *device)

@@ -207,11 +207,13 @@ static bm_status open_index(bm_checkpoint *c, const char *folder, const char *in
     bm_status status = BM_OK;
     bm_json *root = NULL;
     bm_map *seen = bm_map_create(16);
+    char found[BM_JSON_FOUND_SIZE];
     BM_FAIL_IF(!seen, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_json_read_file(&root, index_path, MAX_INDEX_BYTES, err));
     const bm_json *map = bm_json_find(root, "weight_map");
-    BM_FAIL_IF(!map || bm_json_kind_of(map) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: no object \"weight_map\"",
-               index_path);
+    BM_FAIL_IF(!map || bm_json_kind_of(map) != BM_JSON_OBJECT, err, BM_E_FORMAT,
+               "%s: key \"weight_map\": expected an object, found %s", index_path,
+               bm_json_found(map, found, sizeof found));
     BM_TRY(open_shards(c, map, folder, index_path, seen, err));
     BM_TRY(keep_listed(c, map, seen, index_path, err));
 done:

@@ -1,6 +1,8 @@
 // The writer of checkpoints: what does not depend on the kind of files.
 #include "formats/checkpoint_writer_internal.h"
 
+#include "base/file_system.h"
+
 #include <string.h>
 
 #define MAX_BYTES (UINT64_C(1) << 53) // sizes and places are written in JSON: what every reader takes exactly
@@ -63,7 +65,12 @@ done:
 
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *w)
 {
-    return w->container->total_bytes ? w->container->total_bytes(w) : w->total_bytes;
+    return w->total_bytes;
+}
+
+uint64_t bm_checkpoint_writer_beside_bytes(const bm_checkpoint_writer *w)
+{
+    return w->container->file_bytes ? w->container->file_bytes(w) - w->total_bytes : 0;
 }
 
 static bm_status end_shard(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)
@@ -91,7 +98,7 @@ bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *w, bm_error *err)
 
 bm_status bm_checkpoint_writer_begin_trial(bm_checkpoint_writer *w, bm_error *err)
 {
-    return bm_scratch_create(&w->scratch, w->folder, err);
+    return bm_system_open_scratch(&w->scratch, w->folder, err);
 }
 
 // Where the bytes of a tensor go: a shard's file, or a trial's.
@@ -103,7 +110,7 @@ typedef struct place {
 
 static bm_status write_at(const place *p, uint64_t byte_offset, const void *bytes, uint64_t size, bm_error *err)
 {
-    return p->scratch ? bm_scratch_write_at(p->scratch, p->offset + byte_offset, bytes, size, err)
+    return p->scratch ? bm_system_write_at(p->scratch, p->offset + byte_offset, bytes, size, err)
                       : bm_writer_write_at(p->file, p->offset + byte_offset, bytes, size, err);
 }
 

@@ -32,5 +32,7 @@ bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *nam
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err);
 void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer);              // leaves whole shards behind, no other
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *writer); // of all declared tensors
+// Of what stands around them in a GGUF file: metadata, a tokenizer among them, and padding. 0 of safetensors, whose headers are short.
+uint64_t bm_checkpoint_writer_beside_bytes(const bm_checkpoint_writer *writer);
 
 #endif

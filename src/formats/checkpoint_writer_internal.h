@@ -36,7 +36,7 @@ typedef struct writer_container {
     // Writes what goes beside the shards. NULL: nothing.
     bm_status (*write_index)(const bm_checkpoint_writer *writer, bm_error *err);
     // Of files with all that was declared. NULL: that of the tensors is near enough.
-    uint64_t (*total_bytes)(const bm_checkpoint_writer *writer);
+    uint64_t (*file_bytes)(const bm_checkpoint_writer *writer);
 } writer_container;
 
 struct bm_checkpoint_writer {

@@ -346,9 +346,11 @@ static bm_status read_counts(gguf_part *p, uint64_t *num_tensors, uint64_t *num_
     BM_TRY(read_u64(h, "the number of keys", num_values, err));
     const uint64_t left = bm_file_size(h->file) - h->at;
     BM_FAIL_IF(*num_values > left / MIN_VALUE_BYTES || *num_values > UINT32_MAX / 2, err, BM_E_FORMAT,
-               "%s: %llu keys in %llu bytes", p->path, (unsigned long long)*num_values, (unsigned long long)left);
+               "%s: found a number of keys, %llu, that the %llu bytes behind it cannot hold", p->path,
+               (unsigned long long)*num_values, (unsigned long long)left);
     BM_FAIL_IF(*num_tensors > left / MIN_TENSOR_BYTES || *num_tensors > UINT32_MAX / 2, err, BM_E_FORMAT,
-               "%s: %llu tensors in %llu bytes", p->path, (unsigned long long)*num_tensors, (unsigned long long)left);
+               "%s: found a number of tensors, %llu, that the %llu bytes behind it cannot hold; is the file cut?",
+               p->path, (unsigned long long)*num_tensors, (unsigned long long)left);
 done:
     return status;
 }

@@ -182,7 +182,7 @@ done:
     return status;
 }
 
-static uint64_t total_bytes(const bm_checkpoint_writer *w)
+static uint64_t file_bytes(const bm_checkpoint_writer *w)
 {
     uint64_t bytes = bm_round_up(w->header_bytes, ALIGNMENT);
     for (uint32_t i = 0; i < w->count; i++)
@@ -190,7 +190,7 @@ static uint64_t total_bytes(const bm_checkpoint_writer *w)
     return bytes;
 }
 
-static const writer_container gguf = {assign, begin_file, NULL, total_bytes};
+static const writer_container gguf = {assign, begin_file, NULL, file_bytes};
 
 bm_status bm_gguf_writer_create(bm_checkpoint_writer **out, const char *folder, const char *file_name,
                                 const bm_gguf_metadata *metadata, bm_error *err)

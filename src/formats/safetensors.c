@@ -242,7 +242,8 @@ bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_erro
     char *text = NULL;
     bm_tensor_list list = {0};
     bm_status status = BM_OK;
-    BM_FAIL_IF(file_size < 8, err, BM_E_FORMAT, "%s: %llu bytes, too short for a safetensors file", path,
+    BM_FAIL_IF(file_size < 8, err, BM_E_FORMAT,
+               "%s: found %llu bytes, expected a safetensors file, which has 8 and more", path,
                (unsigned long long)file_size);
     BM_TRY(bm_file_read_at(file, 0, prefix, 8, err));
     const uint64_t length = bm_load_le64(prefix);

@@ -34,12 +34,9 @@ bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, u
                       .num_batches = num_batches,
                       .num_first = place == BM_KEPT_DEVICE ? 0 : bm_min_u64(num_first, num_batches)};
     kept->slots = bm_alloc_zero(num_batches, sizeof *kept->slots);
-    kept->offsets = bm_alloc_zero(num_batches, sizeof *kept->offsets);
-    BM_FAIL_IF(!kept->slots || !kept->offsets, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t b = 0; b < num_batches; b++)
-        kept->offsets[b] = UINT64_MAX;
+    BM_FAIL_IF(!kept->slots, err, BM_E_MEMORY, "out of memory");
     if (place == BM_KEPT_FILE)
-        BM_TRY(told(bm_scratch_create(&kept->file, folder, err), err));
+        BM_TRY(told(bm_scratch_create(&kept->file, folder, num_batches, err), err));
 done:
     if (status != BM_OK)
         bm_kept_end(kept);
@@ -56,9 +53,8 @@ void bm_kept_end(bm_kept *kept)
 {
     for (uint32_t b = 0; kept->slots && b < kept->num_batches; b++)
         bm_tensor_destroy(&kept->slots[b]);
-    bm_file_close(&kept->file);
+    bm_scratch_close(&kept->file);
     bm_free(kept->slots);
-    bm_free(kept->offsets);
     *kept = (bm_kept){0};
 }
 
@@ -116,11 +112,7 @@ static bm_status put_in_file(bm_kept *kept, uint32_t batch, const bm_tensor *mat
                (unsigned long long)matrix->rows);
     BM_TRY(bm_tensor_download(kept->device, matrix, bytes, err));
     BM_TRY(bm_device_wait(kept->device, err));
-    if (kept->offsets[batch] == UINT64_MAX) {
-        kept->offsets[batch] = kept->size;
-        kept->size += bytes_of(matrix);
-    }
-    BM_TRY(told(bm_scratch_write_at(kept->file, kept->offsets[batch], bytes, bytes_of(matrix), err), err));
+    BM_TRY(told(bm_scratch_put(kept->file, batch, 1, bytes, bytes_of(matrix), err), err));
 done:
     bm_free(bytes);
     return status;
@@ -157,7 +149,7 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
     case BM_KEPT_FILE:
         bytes = bm_alloc(bytes_of(matrix), 1);
         BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-        BM_TRY(bm_file_read_at(kept->file, kept->offsets[batch], bytes, bytes_of(matrix), err));
+        BM_TRY(told(bm_scratch_get(kept->file, batch, 1, bytes, bytes_of(matrix), err), err));
         BM_TRY(bm_tensor_upload(kept->device, matrix, bytes, err));
         break;
     case BM_KEPT_NOWHERE:

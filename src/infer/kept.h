@@ -2,7 +2,7 @@
 #ifndef BM_INFER_KEPT_H
 #define BM_INFER_KEPT_H
 
-#include "base/file.h"
+#include "base/scratch.h"
 #include "device/tensor.h"
 
 typedef enum bm_kept_place {
@@ -17,9 +17,7 @@ typedef struct bm_kept {
     bm_kept_place place;             // of batches from num_first on
     uint32_t num_batches, num_first; // num_first: on the device all the same
     bm_tensor *slots;                // [num_batches]: on the device or in host memory
-    bm_file *file;                   // without a name
-    uint64_t *offsets;               // [num_batches] in the file; UINT64_MAX: it was never put
-    uint64_t size;                   // of the file
+    bm_scratch *file;                // a record a batch
 } bm_kept;
 
 const char *bm_kept_place_name(bm_kept_place place); // "on the device", "in host memory", "in a file", "computed again"

@@ -245,20 +245,52 @@ static void refuse_untyped_scaling(reader *r, const char *name)
         }
 }
 
-// The keys of rope_scaling (old) or rope_parameters (new).
-static void read_rope_scaling(reader *r, const char *name, const bm_json *object, bm_rope_config *rope)
+// "su" is what longrope was called first.
+static bool is_same_type(const char *a, const char *b)
+{
+    static const char *const longrope[] = {"su", "longrope"};
+    return strcmp(a, b) == 0 || (strcmp(a, longrope[0]) == 0 && strcmp(b, longrope[1]) == 0) ||
+           (strcmp(a, longrope[1]) == 0 && strcmp(b, longrope[0]) == 0);
+}
+
+// Two names of one number, of which readers take one or the other.
+static void refuse_two_thetas(reader *r, const char *name, const char *outer, double theta, double inner)
+{
+    char path[64], found[32], expected[64];
+    if (!is_there(r, outer) || theta == inner)
+        return;
+    snprintf(path, sizeof path, "%s.rope_theta", name);
+    snprintf(found, sizeof found, "%g", inner);
+    snprintf(expected, sizeof expected, "that of \"%s\", %g, or one of the two alone", outer, theta);
+    fail(r, BM_E_FORMAT, path, found, expected);
+}
+
+// The keys of rope_scaling (old) or rope_parameters (new). theta_key: what stands outside for its rope_theta.
+static void read_rope_scaling(reader *r, const char *name, const bm_json *object, const char *theta_key,
+                              bm_rope_config *rope)
 {
     reader inner = {object, r->path, r->config, r->err, r->status};
     const char *key = "rope_type", *type = get_string(&inner, key, NULL);
+    const char *older = get_string(&inner, "type", NULL);
+    if (type && older && !is_same_type(type, older)) {
+        char path[64], expected[64];
+        snprintf(path, sizeof path, "%s.type", name);
+        snprintf(expected, sizeof expected, "that of \"rope_type\", %.20s, or one of the two alone", type);
+        fail(&inner, BM_E_FORMAT, path, older, expected);
+    }
     if (!type) {
         key = "type"; // the older name
-        type = get_string(&inner, key, NULL);
+        type = older;
     }
     if (!type) {
         refuse_untyped_scaling(&inner, name);
         type = "default";
     }
-    rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
+    const double theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
+    if (inner.status == BM_OK)
+        refuse_two_thetas(r, name, theta_key, rope->theta, theta);
+    inner.status = r->status != BM_OK ? r->status : inner.status;
+    rope->theta = theta;
     read_partial_rotation(&inner);
     for (size_t i = 0; i < BM_COUNT(rope_types); i++)
         if (strcmp(type, rope_types[i].name) == 0) {
@@ -284,9 +316,9 @@ static bm_rope_config default_rope(reader *r, const char *key, double theta)
 static bool read_two_ropes(reader *r, const bm_json *object, bm_hf_config *c)
 {
     static const struct {
-        const char *key, *name;
-    } kinds[] = {{"full_attention", "rope_parameters.full_attention"},
-                 {"sliding_attention", "rope_parameters.sliding_attention"}};
+        const char *key, *name, *theta_key;
+    } kinds[] = {{"full_attention", "rope_parameters.full_attention", "rope_theta"},
+                 {"sliding_attention", "rope_parameters.sliding_attention", "rope_local_base_freq"}};
     bool any = false;
     for (size_t i = 0; i < BM_COUNT(kinds); i++) {
         const bm_json *one = bm_json_find(object, kinds[i].key);
@@ -296,9 +328,18 @@ static bool read_two_ropes(reader *r, const bm_json *object, bm_hf_config *c)
         if (bm_json_kind_of(one) != BM_JSON_OBJECT)
             fail(r, BM_E_FORMAT, kinds[i].name, bm_json_kind_name(bm_json_kind_of(one)), "an object");
         else if (r->status == BM_OK)
-            read_rope_scaling(r, kinds[i].name, one, i == 0 ? &c->rope : &c->local_rope);
+            read_rope_scaling(r, kinds[i].name, one, kinds[i].theta_key, i == 0 ? &c->rope : &c->local_rope);
     }
     return any;
+}
+
+// But for theta, which rope_scaling does not have.
+static bool scale_alike(const bm_rope_config *a, const bm_rope_config *b)
+{
+    return a->scaling == b->scaling && a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
+           a->high_freq_factor == b->high_freq_factor && a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow &&
+           a->untruncated == b->untruncated && a->attention_factor == b->attention_factor &&
+           a->original_max_position_embeddings == b->original_max_position_embeddings;
 }
 
 static void read_rope(reader *r, const bm_family_defaults *d, bm_hf_config *c)
@@ -309,6 +350,9 @@ static void read_rope(reader *r, const bm_family_defaults *d, bm_hf_config *c)
         c->local_rope = default_rope(r, "rope_local_base_freq", d->local_rope_theta);
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
     const uint32_t context = c->max_position_embeddings;
+    const bm_rope_config unscaled = c->rope;
+    bm_rope_config first = {0}; // of rope_scaling
+    bool has_first = false;
     for (size_t i = 0; i < BM_COUNT(keys); i++) {
         const bm_json *object = bm_json_find(r->object, keys[i]);
         if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
@@ -316,8 +360,14 @@ static void read_rope(reader *r, const bm_family_defaults *d, bm_hf_config *c)
         if (bm_json_kind_of(object) != BM_JSON_OBJECT)
             fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
         c->max_position_embeddings = context; // the later object alone lengthens it
+        c->rope = unscaled;
         if (r->status == BM_OK && !(c->has_local_rope && i == 1 && read_two_ropes(r, object, c)))
-            read_rope_scaling(r, keys[i], object, &c->rope);
+            read_rope_scaling(r, keys[i], object, "rope_theta", &c->rope);
+        if (has_first && !scale_alike(&first, &c->rope)) // readers take one or the other
+            fail(r, BM_E_FORMAT, keys[i], "a rope that scales otherwise than \"rope_scaling\"",
+                 "the same, or one of the two alone");
+        first = c->rope;
+        has_first = true;
     }
     read_partial_rotation(r);
 }

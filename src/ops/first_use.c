@@ -183,6 +183,24 @@ static bool others_run(bm_device *device, const bm_comparison *c)
     return status == BM_OK;
 }
 
+static bool is_under_way(bm_verdict verdict)
+{
+    return verdict == BM_VERDICT_TRIED || verdict == BM_VERDICT_TRIED_TWICE || verdict == BM_VERDICT_TIMING ||
+           verdict == BM_VERDICT_TIMING_TWICE;
+}
+
+// Into the file before anything runs: the next start knows in what this one ended. times: outputs are right, and a start that ends
+// while times are taken says nothing against that. False: it cannot be kept.
+static bool remember_trying(bm_device *device, const bm_comparison *c, bool times)
+{
+    const bm_verdict verdict = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
+    const bm_verdict first = times ? BM_VERDICT_TIMING : BM_VERDICT_TRIED;
+    const bm_verdict second = times ? BM_VERDICT_TIMING_TWICE : BM_VERDICT_TRIED_TWICE;
+    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, c->use, verdict == first ? second : first,
+                                 NULL) == BM_OK &&
+           bm_verdicts_write(device, NULL) == BM_OK;
+}
+
 // The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant. known: outputs were right before.
 static bm_status compare(bm_device *device, const bm_comparison *c, bool known, bm_verdict *out, char *why, size_t size,
                          bm_error *err)
@@ -195,6 +213,8 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bool known, 
     if (!known)
         status = compare_outputs(device, c, out, why, size, &it_fails, &problem);
     if (*out == BM_VERDICT_RIGHT && c->remembers) {
+        if (!known)
+            (void)remember_trying(device, c, true);
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
             *out = BM_VERDICT_UNTIMED;
@@ -227,26 +247,17 @@ static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict
     return verdict;
 }
 
-// Into the file before anything runs: the next start knows what a driver crashed in. False: it cannot be kept.
-static bool remember_trying(bm_device *device, const bm_comparison *c)
-{
-    const bool again = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use) == BM_VERDICT_TRIED;
-    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, c->use,
-                                 again ? BM_VERDICT_TRIED_TWICE : BM_VERDICT_TRIED, NULL) == BM_OK &&
-           bm_verdicts_write(device, NULL) == BM_OK;
-}
-
 bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_verdict *out, bm_error *err)
 {
     char why[256] = "";
     bm_error problem = {0};
     bm_comparison comparison = *asked;
     const bm_comparison *c = &comparison;
-    const bool known = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use) ==
-                       BM_VERDICT_UNTIMED; // until it is tried
-    comparison.remembers = asked->remembers && remember_trying(device, asked);
+    const bm_verdict before_it = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
+    const bool known = before_it == BM_VERDICT_UNTIMED || before_it == BM_VERDICT_TIMING;
+    comparison.remembers = asked->remembers && remember_trying(device, asked, known);
     *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
-    if (c->remembers && *out != BM_VERDICT_TRIED && *out != BM_VERDICT_TRIED_TWICE)
+    if (c->remembers && !is_under_way(*out))
         return BM_OK; // another process has compared it by now
     char *before = bm_string_copy(bm_device_variants(device));
     if (!before)
@@ -310,7 +321,7 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
         bool on_matrix_units = false;
         name = set->taken(device, type, use, &on_matrix_units);
         if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-            bm_device_verdict(device, set->kernel, name, type, use) > BM_VERDICT_UNTIMED)
+            bm_device_verdict(device, set->kernel, name, type, use) > BM_VERDICT_TIMING)
             break;
         if (!f->is_begun) {
             begin(f);
@@ -327,7 +338,7 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
     }
     while (count-- > 0 && status == BM_OK) {
         bm_verdict verdict;
-        if (before[count] != BM_VERDICT_UNTIMED)
+        if (before[count] != BM_VERDICT_UNTIMED && before[count] != BM_VERDICT_TIMING)
             say(f);
         const bm_comparison comparison = {
             .set = set, .variant = names[count], .instead = name, .type = type, .use = use, .remembers = f->remembers};

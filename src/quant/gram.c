@@ -30,7 +30,7 @@ void bm_gram_destroy(bm_gram *gram)
     bm_tensor_destroy(&gram->hessian);
     bm_tensor_destroy(&gram->difference);
     bm_tensor_destroy(&gram->scratch);
-    bm_file_close(&gram->file);
+    bm_scratch_close(&gram->file);
     *gram = (bm_gram){0};
 }
 

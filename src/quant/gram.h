@@ -2,7 +2,7 @@
 #ifndef BM_QUANT_GRAM_H
 #define BM_QUANT_GRAM_H
 
-#include "base/file.h"
+#include "base/scratch.h"
 #include "ops/hessian.h"
 
 // What inputs must not hold, in words: sums of their products would not be finite.
@@ -15,7 +15,7 @@ typedef struct bm_gram {
     bm_tensor difference; // [channels, channels] float32: X^T (F - X), F the float model's inputs; empty: not watched
     bm_tensor scratch;    // (F - X) / 2 of a batch
     double damping;       // what bm_gram_damp added to the diagonal of hessian
-    bm_file *file;        // behind bm_gram_spill: the Hessian, whole; its memory is another's
+    bm_scratch *file;     // behind bm_gram_spill: the Hessian, whole, a record a row; its memory is another's
 } bm_gram;
 
 // Sums of zero. with_difference: the float model's inputs are watched too. Destroy with bm_gram_destroy.

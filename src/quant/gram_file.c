@@ -23,6 +23,14 @@ done:
     return status;
 }
 
+// Whoever runs out of disk learns what takes it, and how to have it elsewhere.
+static bm_status told(bm_status status, bm_error *err)
+{
+    if (status == BM_E_IO)
+        bm_error_prefix(err, "sums of products that memory does not hold (another folder: --cache-dir)");
+    return status;
+}
+
 bm_status bm_gram_spill(bm_device *device, bm_gram *gram, const char *folder, bm_error *err)
 {
     const uint64_t n = gram->channels, row = n * sizeof(float);
@@ -32,18 +40,17 @@ bm_status bm_gram_spill(bm_device *device, bm_gram *gram, const char *folder, bm
     float *host = bm_alloc(rows, row);
     BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, rows, n, "rows of the Hessian", &slice, err));
-    BM_TRY(bm_scratch_create(&gram->file, folder, err));
+    BM_TRY(bm_scratch_create(&gram->file, folder, n, err));
     for (uint64_t first = 0; first < n; first += rows) {
         const uint64_t count = bm_min_u64(rows, n - first);
         const bm_tensor part = bm_tensor_rows(&slice, 0, count);
         BM_TRY(complete_rows(device, &gram->hessian, first, count, &part, err));
         BM_TRY(bm_tensor_download(device, &part, host, err));
         BM_TRY(bm_device_wait(device, err));
-        BM_TRY(bm_scratch_write_at(gram->file, first * row, host, count * row, err));
+        BM_TRY(bm_scratch_put(gram->file, first, count, host, row, err));
     }
 done:
-    if (status == BM_E_IO)
-        bm_error_prefix(err, "sums of products that memory does not hold (another folder: --cache-dir)");
+    (void)told(status, err);
     bm_tensor_destroy(&slice);
     bm_free(host);
     return status;
@@ -52,7 +59,7 @@ done:
 bm_status bm_gram_read_rows(const bm_gram *gram, uint64_t first, uint64_t count, float *out, bm_error *err)
 {
     const uint64_t row = gram->channels * sizeof(float);
-    const bm_status status = bm_file_read_at(gram->file, first * row, out, count * row, err);
+    const bm_status status = told(bm_scratch_get(gram->file, first, count, out, row, err), err);
     for (uint64_t i = 0; i < count && status == BM_OK; i++)
         out[i * gram->channels + first + i] += (float)gram->damping;
     return status;

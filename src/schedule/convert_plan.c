@@ -64,7 +64,7 @@ static void list_head(bm_plan *plan, const bm_model *model)
 }
 
 // A linear without codes that could be read is float, or of a type of GGUF that no other format has.
-static bm_status check_float(const bm_model *model, const char *module, bm_error *err)
+static bm_status check_float(const bm_model *model, const char *module, const bm_store_format *format, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     snprintf(name, sizeof name, "%s.weight", module);
@@ -75,12 +75,14 @@ static bm_status check_float(const bm_model *model, const char *module, bm_error
         return BM_OK;
     return bm_fail(
         err, BM_E_UNSUPPORTED,
-        "%s: tensor \"%s\": found type %s, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: other formats do not "
-        "hold its codes; bitmill quantize makes new ones",
-        view->tensor->path, view->tensor->name, layout->name);
+        "%s: tensor \"%s\": found type %s, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: %s; bitmill quantize makes new "
+        "ones",
+        view->tensor->path, view->tensor->name, layout->name,
+        format == &bm_store_gguf ? "the file is gguf already, and convert writes the codes of those alone"
+                                 : "other formats do not hold its codes");
 }
 
-static bm_status list_linears(bm_plan *plan, const source *s, bm_error *err)
+static bm_status list_linears(bm_plan *plan, const source *s, const bm_store_format *format, bm_error *err)
 {
     const bm_model *model = s->model;
     bm_status status = BM_OK;
@@ -100,7 +102,7 @@ static bm_status list_linears(bm_plan *plan, const source *s, bm_error *err)
             p->quantized =
                 bm_store_match(&s->codes, model->checkpoint, module, p->out_features, p->in_features, &linear);
             if (!p->quantized) {
-                BM_TRY(check_float(model, module, err));
+                BM_TRY(check_float(model, module, format, err));
                 continue;
             }
             plan->num_quantized++;
@@ -327,7 +329,7 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
     BM_TRY(bm_convert_find_form(form, &format, &version, err));
     *s = (source){.model = model, .codes = bm_convert_source(model)};
     plan->family = model->family;
-    BM_TRY(list_linears(plan, s, err));
+    BM_TRY(list_linears(plan, s, format, err));
     BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: %s: there are no codes to convert",
                model->config_path,
                model->is_quantized ? "quantization_config: matches no linear" : "no linear is Q4_0, Q4_1 or Q8_0");

@@ -7,6 +7,7 @@
 #include "schedule/convert_compare.h"
 #include "schedule/convert_plan.h"
 #include "schedule/gguf.h"
+#include "schedule/disk.h"
 #include "schedule/output.h"
 #include "schedule/record_parts.h"
 
@@ -95,8 +96,11 @@ static bm_status begin_checkpoint(conversion *c, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_emit_writer_create(model, c->plan, c->output.partial, &c->emit.writer, err));
     c->result->output_bytes = bm_checkpoint_writer_total_bytes(c->emit.writer);
-    BM_TRY(bm_output_check_room(&c->output, c->result->output_bytes + c->plan->companion_bytes + scale_file_bytes(c),
-                                err));
+    const bm_disk_need need = {.output = c->params->output,
+                               .output_folder = c->output.partial,
+                               .result_bytes =
+                                   c->result->output_bytes + c->plan->companion_bytes + scale_file_bytes(c)};
+    BM_TRY(bm_disk_check(&need, err));
     BM_TRY(bm_checkpoint_writer_begin(c->emit.writer, err));
     BM_TRY(
         bm_worker_create(&c->emit.writing, WRITING_BYTES, BM_EMIT_THREADS, c->result->timeline, BM_TRACK_WRITING, err));

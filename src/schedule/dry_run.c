@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/scratch.h"
 #include "base/thread.h"
 #include "ops/hessian.h"
 #include "quant/gptq_rows.h"
@@ -231,26 +232,20 @@ static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c,
              rate / 1e9);
 }
 
-static bm_status check_disk(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_dry_run *d, bm_error *err)
+static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_error *err)
 {
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
     d->disk_bytes = bm_quantize_run_output_bytes(p) + BM_OUTPUT_WORDS_BYTES;
     d->knows_disk = folder && bm_folder_free_bytes(folder, &d->free_bytes);
-    bm_file *trial = NULL;
-    const bm_status status = folder ? bm_scratch_create(&trial, folder, err) : BM_OK;
-    bm_file_close(&trial);
-    bm_free(folder);
-    if (status != BM_OK) {
+    bm_scratch *trial = NULL;
+    bm_status status = folder ? bm_scratch_create(&trial, folder, 0, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_scratch_close(&trial);
+    if (status != BM_OK)
         bm_error_prefix(err, "output folder \"%s\"", p->arguments->output_dir);
-        return status;
-    }
-    const uint64_t need = d->disk_bytes + (p->folder ? 0 : bm_memory_claims_peak(c, BM_MEMORY_DISK));
-    if (!d->knows_disk || d->free_bytes >= need)
-        return BM_OK;
-    return bm_fail(err, BM_E_IO,
-                   "output folder \"%s\": the disk has room for %.2f MB, the result needs %.2f MB; choose another with "
-                   "--output DIR",
-                   p->arguments->output_dir, (double)d->free_bytes / 1e6, (double)need / 1e6);
+    else
+        status = bm_quantize_run_check_disk(p, folder, err);
+    bm_free(folder);
+    return status;
 }
 
 bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
@@ -264,7 +259,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
                       .start_ns = bm_clock_ns()};
     bm_emit_context emit = {
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
-    BM_TRY(check_disk(p, c, &d, err));
+    BM_TRY(check_disk(p, &d, err));
     if (!p->plan->method)
         goto done;
     const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);

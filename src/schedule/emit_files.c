@@ -114,6 +114,7 @@ bm_status bm_emit_count_bytes(const bm_model *model, bm_plan *plan, bm_error *er
     bm_checkpoint_writer *writer = NULL;
     BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
     plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
+    plan->companion_bytes += bm_checkpoint_writer_beside_bytes(writer);
 done:
     bm_checkpoint_writer_destroy(&writer);
     return status;

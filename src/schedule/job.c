@@ -1,6 +1,8 @@
 // Quantization jobs.
 #include "schedule/job.h"
 
+#include "base/clock.h"
+#include "base/scratch.h"
 #include "base/str.h"
 #include "model/block.h"
 #include "ops/variants.h"
@@ -84,6 +86,7 @@ static bm_quantize_run_params run_params(const bm_quantize_job *job)
                                     .model = job->model,
                                     .device = job->device,
                                     .folder = job->folder,
+                                    .scratch_bytes = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK),
                                     .budget = job->plan->method ? &job->budget : NULL};
 }
 
@@ -99,29 +102,16 @@ static uint64_t block_bytes(const bm_model *model)
     return bm_max_u64(1, bytes / model->config.num_hidden_layers);
 }
 
-// Activations have room where they are to lie.
-static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm_error *err)
-{
-    const uint64_t need = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK);
-    uint64_t room = 0;
-    if (need == 0 || !bm_folder_free_bytes(folder, &room) || need <= room)
-        return BM_OK;
-    return bm_fail(err, BM_E_IO,
-                   "--cache-dir: \"%s\": the disk has room for %.1f MB, activations that memory does not hold need "
-                   "%.1f MB; name another folder, or raise --host-memory",
-                   folder, (double)room / 1e6, (double)need / 1e6);
-}
-
 // That which the command line names: somebody may make files there.
 static bm_status try_folder(const char *folder, bm_error *err)
 {
     const bm_path_kind kind = bm_path_kind_of(folder);
-    bm_file *trial = NULL;
+    bm_scratch *trial = NULL;
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "--cache-dir: \"%s\": %s", folder,
                        kind == BM_PATH_ABSENT ? "no such folder" : "not a folder");
-    const bm_status status = bm_scratch_create(&trial, folder, err);
-    bm_file_close(&trial);
+    const bm_status status = bm_scratch_create(&trial, folder, 0, err);
+    bm_scratch_close(&trial);
     if (status != BM_OK)
         bm_error_prefix(err, "--cache-dir");
     return status;
@@ -130,6 +120,8 @@ static bm_status try_folder(const char *folder, bm_error *err)
 static bm_status fit(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit, bm_error *err)
 {
     job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    if (job->has_kernels)
+        bm_memory_budget_spare_compiler(&job->budget);
     return bm_memory_fit(emit, &job->budget, job->file_folder, &job->claims, &job->least, err);
 }
 
@@ -151,22 +143,53 @@ static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job,
     return fit(p, job, emit, err);
 }
 
+// A plan that fits but for the compiler's memory: whether it needs none.
+static bool finds_kernels(const bm_quantize_params *p, bm_quantize_job *job, bm_emit_context *emit)
+{
+    bm_quantize_run_params run = run_params(job);
+    bm_phase phase = {.progress = p->progress, .report = {.phase = "look for kernels"}, .start_ns = bm_clock_ns()};
+    run.progress = p->progress;
+    run.log = p->log;
+    emit->phase = &phase;
+    bm_device_keep_to_cache(job->device, true);
+    const bool found = bm_quantize_run_find_kernels(&run, emit) == BM_OK;
+    bm_device_keep_to_cache(job->device, false);
+    emit->phase = NULL;
+    return bm_device_discard_reports(job->device, NULL) == BM_OK && found;
+}
+
+// Where the process's budget is too small, without room for a compiler, if nothing has to be compiled.
+static bm_status fit_with_kernels(const bm_quantize_params *p, bm_quantize_job *job, bm_emit_context *emit,
+                                  bm_error *err)
+{
+    bm_error ignored = {0};
+    bm_status status = fit_or_spill(p, job, emit, err);
+    if (status != BM_E_ARGUMENT || !p->host_memory || !p->cache_folder || job->budget.driver_bytes == 0)
+        return status;
+    job->plan->params.folder = NULL;
+    job->has_kernels = true;
+    if (fit_or_spill(p, job, emit, &ignored) == BM_OK && finds_kernels(p, job, emit))
+        return BM_OK;
+    job->plan->params.folder = NULL;
+    job->has_kernels = false;
+    return fit_or_spill(p, job, emit, err);
+}
+
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
-    const bm_emit_context emit = {.model = job->model,
-                                  .device = job->device,
-                                  .plan = job->plan,
-                                  .arguments = job->arguments,
-                                  .skips_verification = p->skips_verification};
+    bm_emit_context emit = {.model = job->model,
+                            .device = job->device,
+                            .plan = job->plan,
+                            .arguments = job->arguments,
+                            .skips_verification = p->skips_verification};
     bm_status status = BM_OK;
-    char *folder = job->file_folder =
+    job->file_folder =
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
-    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!job->file_folder, err, BM_E_MEMORY, "out of memory");
     job->is_planned = true;
-    BM_TRY(fit_or_spill(p, job, &emit, err));
+    BM_TRY(fit_with_kernels(p, job, &emit, err));
     if (job->plan->params.folder)
         bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");
-    BM_TRY(check_folder(job, folder, err));
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,

@@ -16,6 +16,7 @@ typedef struct bm_quantize_job {
     bm_memory_least least;
     const char *folder; // for files of activations, as it was given; NULL: none was
     char *file_folder;  // for them and for Hessians, as they are planned; owned
+    bool has_kernels;   // all that the run needs are in the cache: no compiler takes memory
     bool is_planned;    // budget and claims are there; where planning fails all the same, the run does not fit
     bm_quantize_result result;
 } bm_quantize_job;

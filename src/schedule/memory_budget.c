@@ -6,7 +6,8 @@
 
 #define COMPILER_BYTES                                                                                                 \
     (UINT64_C(192) << 20) // of drivers that compile with LLVM, as PoCL and lavapipe were seen to take it
-#define READING_SHARE 4   // of the host's memory: blocks that are read ahead, two at most
+#define LOADER_BYTES (UINT64_C(64) << 20) // of the same where all is compiled: 20 to 35 MB were seen
+#define READING_SHARE 4                   // of the host's memory: blocks that are read ahead, two at most
 #define WRITING_SHARE 16
 #define WRITING_BYTES (UINT64_C(128) << 20)
 #define LEAST_WRITING_BYTES (UINT64_C(1) << 20)
@@ -32,6 +33,12 @@ bm_memory_budget bm_memory_budget_make(bm_device *device, uint64_t device_bytes,
     b.writing_bytes = bm_min_u64(WRITING_BYTES, b.host_bytes / WRITING_SHARE);
     b.reading_bytes = bm_min_u64(2 * block_bytes, b.host_bytes / READING_SHARE / block_bytes * block_bytes);
     return b;
+}
+
+void bm_memory_budget_spare_compiler(bm_memory_budget *budget)
+{
+    budget->has_kernels = true;
+    budget->driver_bytes = bm_min_u64(budget->driver_bytes, LOADER_BYTES);
 }
 
 void bm_memory_budget_reduce(bm_memory_budget *budget)

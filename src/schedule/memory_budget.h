@@ -10,7 +10,8 @@ typedef struct bm_memory_budget {
     bool device_is_given, host_is_given;
     bool is_shared;          // the device's memory is the process's: the host, and CPUs behind a driver
     uint64_t resident_bytes; // of the process, when the budget was made: program, driver, tokenizer, data
-    uint64_t driver_bytes;   // that the driver's compiler will add to it
+    uint64_t driver_bytes;   // that the driver's compiler will add to it, or, where has_kernels, its loader
+    bool has_kernels;        // all that the run needs were compiled before
     uint64_t block_bytes;    // of the largest block in the checkpoint
     uint64_t reading_bytes;  // for blocks that are read ahead
     uint64_t writing_bytes;  // for what waits to be written
@@ -23,6 +24,8 @@ typedef struct bm_memory_budget {
 //   block_bytes               of the largest block in the checkpoint
 bm_memory_budget bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes,
                                        uint64_t block_bytes);
+// Nothing is to be compiled.
+void bm_memory_budget_spare_compiler(bm_memory_budget *budget);
 // Nothing is read ahead, and a piece waits to be written: slower, for a host that is short of memory.
 void bm_memory_budget_reduce(bm_memory_budget *budget);
 

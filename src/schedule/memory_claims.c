@@ -402,7 +402,8 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
 {
     bm_memory_claims c = {.kept_place = BM_KEPT_NOWHERE};
     add(&c, "the program, its driver and data", BM_MEMORY_HOST, all_phases, budget->resident_bytes, NULL);
-    add(&c, "the driver's compiler", BM_MEMORY_HOST, all_phases, budget->driver_bytes, NULL);
+    add(&c, budget->has_kernels ? "kernels that the driver loads" : "the driver's compiler", BM_MEMORY_HOST, all_phases,
+        budget->driver_bytes, NULL);
     add(&c, "what waits to be written", BM_MEMORY_HOST, all_phases,
         bm_min_u64(bm_emit_waiting_bytes(emit->plan, budget->writing_bytes), emit->plan->output_bytes), NULL);
     add(&c, "pieces of tensors", BM_MEMORY_HOST, BIT(BM_MEMORY_COPYING),

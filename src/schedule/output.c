@@ -64,6 +64,8 @@ static bm_status create_parents(bm_output *out, bm_error *err)
         out->first_made = length;
     char *folder = bm_format("%.*s", (int)parent, out->path);
     const bm_status status = folder ? bm_folder_create(folder, true, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (status == BM_E_IO)
+        bm_error_prefix(err, "output folder \"%s\"", out->path);
     bm_free(folder);
     return status;
 }
@@ -127,19 +129,6 @@ done:
     if (status != BM_OK)
         bm_output_abort(out);
     return status;
-}
-
-bm_status bm_output_check_room(const bm_output *output, uint64_t bytes, bm_error *err)
-{
-    uint64_t room = 0;
-    const uint64_t need = bytes + BM_OUTPUT_WORDS_BYTES;
-    if (!bm_folder_free_bytes(output->partial, &room) || room >= need)
-        return BM_OK;
-    return bm_fail(
-        err, BM_E_IO,
-        "output folder \"%s\": the disk has room for %.2f MB, the result needs %.2f MB, with %.2f MB for its "
-        "report and record; choose another with --output DIR",
-        output->path, (double)room / 1e6, (double)need / 1e6, (double)BM_OUTPUT_WORDS_BYTES / 1e6);
 }
 
 // The folder that holds the result, and above it those that hold folders which were made for it.

@@ -10,6 +10,8 @@
 
 // Marks a .partial folder as ours, so that a stranger's folder of that name is never removed.
 #define BM_OUTPUT_JOURNAL "bitmill.journal"
+// config.json, bitmill.json and report.html, which stand beside weights, take less than this with a thousand linears.
+#define BM_OUTPUT_WORDS_BYTES (UINT64_C(2) << 20)
 
 typedef struct bm_output {
     char *path;    // the folder that the user asked for; where it leads, if that is a link
@@ -30,11 +32,6 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
 // Creates path.partial, removing what an earlier, broken run of ours left there. Errors: those of bm_output_check, and
 // BM_E_IO where another run is writing it.
 bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, const bm_log *log, bm_error *err);
-// BM_E_IO, with both numbers, when the disk has less room left than a result needs: of so many bytes of weights and files
-// that go along, and of config.json, bitmill.json and report.html, which take less than BM_OUTPUT_WORDS_BYTES with a
-// thousand linears. Not where the system does not say.
-#define BM_OUTPUT_WORDS_BYTES (UINT64_C(2) << 20)
-bm_status bm_output_check_room(const bm_output *output, uint64_t bytes, bm_error *err);
 // Makes path.partial durable and puts it in the place of path. The output is closed, whether it succeeds or not. Once
 // the result is in its place nothing fails any more: a replaced result that cannot be removed or moved out of the way
 // is a warning.

@@ -52,7 +52,7 @@ typedef struct bm_plan {
     const struct bm_gguf_mixture_row *mixture; // of its linears; NULL: they have one type, that of the first
     bool packs_embeddings;                     // embedding and head lie in it as Q8_0
     uint32_t companions;                       // files that go along, a bit each (companions.c)
-    uint64_t companion_bytes;                  // of all of them
+    uint64_t companion_bytes;                  // of all of them, and of what a GGUF file has beside tensors
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses
     uint32_t batch_tokens;           // of a batch of those data, at most; 0: as many as the device takes well
     bm_calibration_data calibration; // of bm_plan_load_data; empty where the method watches nothing

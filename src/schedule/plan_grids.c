@@ -1,7 +1,12 @@
 // The grids of a plan: groups, scales, signs.
 #include "schedule/plan_grids.h"
 
+#include "base/str.h"
+#include "store/gguf.h"
+
 #include <stdio.h>
+
+#define MAX_TYPES 8 // of a GGUF file's linears: three K-quants, and three that stand for them
 
 static bool divides_all(const bm_plan *plan, int64_t size)
 {
@@ -117,6 +122,31 @@ static void note_fallback(bm_plan *plan, const bm_arguments *arguments, uint32_t
             bm_gguf_mixture_name(arguments->gguf_type), count, plan->num_quantized, BM_NESTED_COLUMNS);
 }
 
+// How many linears become which type, in the order in which types appear.
+static void note_types(bm_plan *plan, const bm_arguments *arguments)
+{
+    bm_gguf_type types[MAX_TYPES];
+    uint32_t counts[MAX_TYPES] = {0}, num_types = 0;
+    bm_string words = BM_STRING_INIT;
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *linear = &plan->linears[i];
+        if (!linear->quantized)
+            continue;
+        const bm_gguf_type type = bm_store_gguf_type(&linear->grid);
+        uint32_t at = 0;
+        while (at < num_types && types[at] != type)
+            at++;
+        if (at == num_types)
+            types[num_types++] = type;
+        counts[at]++;
+    }
+    for (uint32_t i = 0; i < num_types; i++)
+        (void)bm_string_append_format(&words, "%s%u %s", i ? ", " : "", counts[i], bm_gguf_layout_of(types[i])->name);
+    bm_notes_add_choice(&plan->notes, "\"gguf_type\": \"%s\": of %u linears %s",
+                        bm_gguf_mixture_name(arguments->gguf_type), plan->num_quantized, bm_string_text(&words));
+    bm_string_free(&words);
+}
+
 // The grids of a GGUF file's K-quants.
 static void choose_nested(bm_plan *plan, const bm_arguments *arguments)
 {
@@ -139,6 +169,7 @@ static void choose_nested(bm_plan *plan, const bm_arguments *arguments)
         grid->signed_scales = grid->symmetric && grid->search;
     }
     note_fallback(plan, arguments, count);
+    note_types(plan, arguments);
 }
 
 bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype stored, bm_error *err)

@@ -10,6 +10,7 @@
 #include "schedule/calibration_data.h"
 #include "schedule/companions.h"
 #include "schedule/group.h"
+#include "schedule/disk.h"
 #include "schedule/memory_plan.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
@@ -225,6 +226,16 @@ uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *p)
     return p->plan->output_bytes + p->plan->companion_bytes + words_bytes(p);
 }
 
+bm_status bm_quantize_run_check_disk(const bm_quantize_run_params *p, const char *output_folder, bm_error *err)
+{
+    const bm_disk_need need = {.output = p->arguments->output_dir,
+                               .output_folder = output_folder,
+                               .result_bytes = bm_quantize_run_output_bytes(p),
+                               .scratch_folder = p->folder,
+                               .scratch_bytes = p->scratch_bytes};
+    return bm_disk_check(&need, err);
+}
+
 // Of host memory: what waits to be written, and then what is read of that to be compared.
 static uint64_t writing_bytes(const bm_quantize_run_params *p)
 {
@@ -239,7 +250,7 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_emit_writer_create(p->model, p->plan, run->output.partial, &run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
-    BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
+    BM_TRY(bm_quantize_run_check_disk(p, run->output.partial, err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
     run->emit.writing_bytes = writing_bytes(p);
     BM_TRY(bm_worker_create(&run->emit.writing, writing_bytes(p), BM_EMIT_THREADS, run->result->timeline,
@@ -340,6 +351,11 @@ static bm_status warm_up(const bm_quantize_run_params *p, const bm_emit_context 
         BM_TRY(bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
 done:
     return status;
+}
+
+bm_status bm_quantize_run_find_kernels(const bm_quantize_run_params *p, const bm_emit_context *emit)
+{
+    return warm_up(p, emit, NULL);
 }
 
 // Where memory is too short for it, kernels are compiled when they are needed.

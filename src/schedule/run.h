@@ -89,12 +89,18 @@ typedef struct bm_quantize_run_params {
     const bm_log *log;
     bool skips_verification; // what was written is not read back
     const char *folder;      // for files of activations; NULL: in the output, while it is made
+    uint64_t scratch_bytes;  // of those files, and of Hessians, at a time
 } bm_quantize_run_params;
 
 // Bytes that the result takes on disk, but for its words (BM_OUTPUT_WORDS_BYTES).
 uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *params);
+// Whether disks have room for the result, which is to lie in output_folder, and for files of what memory does not hold. Errors:
+// those of bm_disk_check.
+bm_status bm_quantize_run_check_disk(const bm_quantize_run_params *params, const char *output_folder, bm_error *err);
 // Compiles the kernels that the run needs.
 bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *params, const bm_emit_context *emit, bm_error *err);
+// The same, and anything that it cannot do is its status: also what memory is too short for.
+bm_status bm_quantize_run_find_kernels(const bm_quantize_run_params *params, const bm_emit_context *emit);
 // Runs the plan. On any failure, cancellation included, no output folder is left. Destroy the result with
 // bm_quantize_result_free, also after a failure.
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err);

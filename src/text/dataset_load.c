@@ -299,10 +299,14 @@ static void name_example(const bm_dataset *dataset, uint32_t number, char *out, 
     snprintf(out, capacity, "%s: %s %llu", e->path, e->unit, (unsigned long long)e->number);
 }
 
-// "quant.json: line 3", "quant.json: line 3 and 4 more"
+// "quant.json: line 3", "quant.json: line 3 and 4 more"; of a text its file
 static const char *name_empty(const bm_dataset *dataset, char *out, size_t capacity)
 {
     const uint64_t more = dataset->tokens.num_empty - 1;
+    if (!dataset->examples) {
+        snprintf(out, capacity, "%s", dataset->files.source);
+        return out;
+    }
     name_example(dataset, dataset->tokens.first_empty, out, capacity);
     const size_t length = strlen(out);
     if (more > 0)

@@ -150,7 +150,8 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
     const size_t slice = encoder->slice, rest = (end - start) % slice;
     if (rest == 1 || (rest > 0 && encoder->params->drop_last))
         end -= rest;
-    out->num_empty += end == start && !out->is_full;
+    if (end == start && !out->is_full)
+        dataset_leave_out(out);
     out->ids.count = end;
     for (size_t begin = start; begin < end; begin += slice) {
         const size_t stop = bm_min_u64(begin + slice, end);

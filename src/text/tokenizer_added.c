@@ -162,9 +162,11 @@ done:
 
 bm_status text_added_load(bm_tokenizer *tokenizer, const bm_json *added_tokens, bm_error *err)
 {
+    char found[BM_JSON_FOUND_SIZE];
     const bool is_absent = !added_tokens || bm_json_kind_of(added_tokens) == BM_JSON_NULL;
     if (!is_absent && bm_json_kind_of(added_tokens) != BM_JSON_ARRAY)
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": expected an array", tokenizer->path);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": expected an array, found %s", tokenizer->path,
+                       bm_json_found(added_tokens, found, sizeof found));
     const uint32_t count = is_absent ? 0 : bm_json_count(added_tokens);
     if (count > MAX_ADDED)
         return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": %u entries, expected at most %u", tokenizer->path,

@@ -129,6 +129,56 @@ done:
     return status;
 }
 
+static bm_status check_names(const bm_gguf *gguf, const bm_gguf_value *tokens, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const uint32_t count = (uint32_t)bm_gguf_count(tokens);
+    bm_map *ids = bm_map_create(count);
+    BM_FAIL_IF(!ids, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < count; i++) {
+        const bm_gguf_string token = bm_gguf_string_at(tokens, i);
+        char shown[80];
+        uint32_t first = 0;
+        bool existing = false;
+        BM_FAIL_IF(token.length > 0 && !bm_map_insert(ids, token.bytes, (size_t)token.length, i, &existing), err,
+                   BM_E_MEMORY, "out of memory");
+        BM_FAIL_IF(existing && bm_map_find(ids, token.bytes, (size_t)token.length, &first), err, BM_E_FORMAT,
+                   "%s: key \"" KEY("tokens") "\": tokens %u and %u are both \"%s\"", bm_gguf_path(gguf), first, i,
+                   bm_printable(token.bytes, (size_t)token.length, shown, sizeof shown));
+    }
+done:
+    bm_map_destroy(&ids);
+    return status;
+}
+
+bm_status bm_gguf_tokenizer_check_peers(const bm_gguf *gguf, bm_error *err)
+{
+    static const char *const keys[] = {KEY("scores"), KEY("token_type")};
+    bm_status status = BM_OK;
+    const bm_gguf_value *tokens = NULL, *arrays[BM_COUNT(keys)] = {NULL}, *merges = NULL;
+    bm_gguf_string model;
+    BM_TRY(bm_gguf_get_string(gguf, KEY("model"), &model, err));
+    if (!model.bytes) // a file without a tokenizer is written as one
+        goto done;
+    BM_TRY(bm_gguf_get_strings(gguf, KEY("tokens"), &tokens, err));
+    BM_FAIL_IF(!tokens, err, BM_E_FORMAT, "%s: no key \"" KEY("tokens") "\" beside \"" KEY("model") "\"",
+               bm_gguf_path(gguf));
+    BM_FAIL_IF(bm_gguf_count(tokens) > MAX_TOKENS, err, BM_E_FORMAT, "%s: key \"" KEY("tokens") "\": an array of %llu",
+               bm_gguf_path(gguf), (unsigned long long)bm_gguf_count(tokens));
+    BM_TRY(bm_gguf_get_numbers(gguf, keys[0], &arrays[0], err));
+    BM_TRY(bm_gguf_get_integers(gguf, keys[1], &arrays[1], err));
+    for (size_t i = 0; i < BM_COUNT(keys); i++)
+        BM_FAIL_IF(arrays[i] && bm_gguf_count(arrays[i]) < bm_gguf_count(tokens), err, BM_E_FORMAT,
+                   "%s: key \"%s\": an array of %llu, expected %llu, one for each token", bm_gguf_path(gguf), keys[i],
+                   (unsigned long long)bm_gguf_count(arrays[i]), (unsigned long long)bm_gguf_count(tokens));
+    BM_TRY(bm_gguf_get_strings(gguf, KEY("merges"), &merges, err));
+    BM_FAIL_IF(bm_gguf_string_is(model, "gpt2") && !merges, err, BM_E_FORMAT,
+               "%s: no key \"" KEY("merges") "\" beside \"" KEY("model") "\": \"gpt2\"", bm_gguf_path(gguf));
+    BM_TRY(check_names(gguf, tokens, err));
+done:
+    return status;
+}
+
 void bm_gguf_parts_free(bm_gguf_parts *parts)
 {
     bm_free(parts->tokens);

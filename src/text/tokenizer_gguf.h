@@ -21,6 +21,11 @@ void bm_gguf_parts_free(bm_gguf_parts *parts);
 // Errors: those above and those of bm_tokenizer_from_parts, or of bm_tokenizer_open. Close with bm_tokenizer_close.
 bm_status bm_tokenizer_from_gguf(bm_tokenizer **out, const bm_gguf *gguf, bm_error *err);
 
+// Whether llama.cpp reads keys that cannot be read here: it takes less care of ids, scores and the form of merges, but ends without
+// a token for each id, a score and a type for each token, names that are each there once, and merges of "gpt2" (src/llama-vocab.cpp
+// of 00ad355e). Errors: BM_E_FORMAT where it ends; BM_E_MEMORY.
+bm_status bm_gguf_tokenizer_check_peers(const bm_gguf *gguf, bm_error *err);
+
 // Appends the texts of tokenizer.json, tokenizer_config.json and generation_config.json. Where the file carries a
 // tokenizer.json whose parts cannot be read as such, config and generation stay empty. Errors: as above.
 bm_status bm_gguf_tokenizer_files(const bm_gguf *gguf, bm_string *json, bm_string *config, bm_string *generation,

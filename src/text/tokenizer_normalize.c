@@ -13,6 +13,7 @@ bm_status text_components_flatten(text_components *out, const bm_json *json, con
 {
     // An explicit stack: next component to visit at each level of Sequences (json.c bounds the nesting by 64 anyway).
     const bm_json *stack[TEXT_MAX_COMPONENTS];
+    char found[BM_JSON_FOUND_SIZE];
     bool is_list[TEXT_MAX_COMPONENTS]; // false: the top component, which has no siblings to visit
     uint32_t depth = 0;
     out->count = 0;
@@ -30,7 +31,8 @@ bm_status text_components_flatten(text_components *out, const bm_json *json, con
         stack[depth - 1] = is_list[depth - 1] ? bm_json_next(item) : NULL;
         const bm_json *type = bm_json_kind_of(item) == BM_JSON_OBJECT ? bm_json_find(item, "type") : NULL;
         if (!type || bm_json_kind_of(type) != BM_JSON_STRING)
-            return bm_fail(err, BM_E_FORMAT, "%s: expected an object with a key \"type\"", where);
+            return bm_fail(err, BM_E_FORMAT, "%s: expected an object with a key \"type\", found %s", where,
+                           bm_json_found(item, found, sizeof found));
         if (strcmp(bm_json_string(type), "Sequence") == 0) {
             const bm_json *list = bm_json_find(item, list_key);
             if (!list || bm_json_kind_of(list) != BM_JSON_ARRAY)

@@ -33,13 +33,14 @@ static bm_status check_top(bm_tokenizer *tokenizer, const bm_json *root, const b
     bm_status status = bm_json_get_string(root, "version", "1.0", &version, path, err);
     if (status != BM_OK)
         return status;
-    char shown[64];
+    char shown[64], found[BM_JSON_FOUND_SIZE];
     if (strcmp(version, "1.0") != 0)
         return bm_fail(err, BM_E_UNSUPPORTED, "%s: key \"version\": expected \"1.0\", found \"%s\"", path,
                        bm_printable(version, strlen(version), shown, sizeof shown));
     *model = bm_json_find(root, "model");
     if (!*model || bm_json_kind_of(*model) != BM_JSON_OBJECT)
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"model\": expected an object", path);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"model\": expected an object, found %s", path,
+                       bm_json_found(*model, found, sizeof found));
     // Old files leave the type out; their only model with merges is BPE.
     status = bm_json_get_string(*model, "type", bm_json_find(*model, "merges") ? "BPE" : "none", &type, path, err);
     if (status != BM_OK)

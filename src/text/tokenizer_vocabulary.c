@@ -55,9 +55,10 @@ static bm_status copy_pieces(bm_tokenizer *tokenizer, const bm_json *vocab, bm_e
 bm_status text_vocabulary_load(bm_tokenizer *tokenizer, const bm_json *model, bm_error *err)
 {
     const bm_json *vocab = bm_json_find(model, "vocab");
+    char found[BM_JSON_FOUND_SIZE];
     if (!vocab || bm_json_kind_of(vocab) != BM_JSON_OBJECT || !bm_json_first(vocab))
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"model.vocab\": expected an object of pieces and ids",
-                       tokenizer->path);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"model.vocab\": expected an object of pieces and ids, found %s",
+                       tokenizer->path, bm_json_found(vocab, found, sizeof found));
     uint64_t size_bytes = 0;
     uint32_t count = 0;
     const bm_status status = measure(tokenizer, vocab, &size_bytes, &count, &tokenizer->num_ids, err);

@@ -92,6 +92,8 @@ static void a_disk_says_how_much_room_it_has(void **state)
     assert_true(bm_folder_free_bytes(folder, &room));
     assert_true(room > 0);
     assert_false(bm_folder_free_bytes("/nowhere/at/all", &none));
+    assert_true(bm_folder_shares_disk(folder, folder));
+    assert_false(bm_folder_shares_disk(folder, "/nowhere/at/all"));
     assert_int_equal(none, 7);
 }
 

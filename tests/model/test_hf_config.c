@@ -175,6 +175,11 @@ static const struct {
     {"\"rope_scaling\":{\"rope_type\":\"default\"}", BM_ROPE_DEFAULT, 1e4, 1},
     {"\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":500000.0}", BM_ROPE_DEFAULT, 5e5, 1},
     {"\"rope_parameters\":{\"rope_theta\":500000.0,\"factor\":null}", BM_ROPE_DEFAULT, 5e5, 1}, // nothing is scaled
+    {"\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"linear\",\"factor\":2}", BM_ROPE_LINEAR, 1e4, 2},
+    {"\"rope_theta\":5e5,\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_type\":"
+     "\"linear\","
+     "\"factor\":2.0,\"rope_theta\":500000}",
+     BM_ROPE_LINEAR, 5e5, 2}, // said twice
     {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
      "\"original_max_position_embeddings\":8192}",
      BM_ROPE_LLAMA3, 1e4, 8},
@@ -358,6 +363,21 @@ static const struct {
     {"{\"model_type\":\"bloom\",\"layer_norm_epsilon\":-1}", BM_E_FORMAT, "layer_norm_epsilon"},
     {"{\"model_type\":\"bloom\",\"apply_residual_connection_post_layernorm\":1}", BM_E_FORMAT, "post_layernorm"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":8}}", BM_E_FORMAT, "rope_type"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"dynamic\",\"factor\":2}}",
+     BM_E_FORMAT, "key \"rope_scaling.type\": found dynamic, expected that of \"rope_type\", linear"},
+    {"{\"model_type\":\"llama\",\"rope_theta\":1e4,\"rope_parameters\":{\"rope_theta\":5e5}}", BM_E_FORMAT,
+     "key \"rope_parameters.rope_theta\": found 500000, expected that of \"rope_theta\", 10000"},
+    {"{\"model_type\":\"gemma3_text\",\"rope_local_base_freq\":1e4,\"rope_parameters\":{\"sliding_attention\":{\"rope_"
+     "theta\":2e4}}}",
+     BM_E_FORMAT,
+     "key \"rope_parameters.sliding_attention.rope_theta\": found 20000, expected that of \"rope_local_base_freq\", "
+     "10000"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_"
+     "theta\":5e5}}",
+     BM_E_FORMAT, "key \"rope_parameters\": found a rope that scales otherwise than \"rope_scaling\""},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_type\":"
+     "\"linear\",\"factor\":4}}",
+     BM_E_FORMAT, "key \"rope_parameters\": found a rope that scales otherwise"},
 };
 
 // What only running needs and is not built: read all the same, with the words for whoever wants to run it.

@@ -447,13 +447,44 @@ static void verdicts_of_several_processes_are_merged(void **state)
     support_folder_remove(&folder);
 }
 
+// What stands until another comparison is the file's, whoever writes it next, but for who began and ended that comparison.
+static void what_others_compare_stays_in_the_file(void **state)
+{
+    (void)state;
+    static const bm_verdict passing[] = {BM_VERDICT_TRIED, BM_VERDICT_UNTIMED, BM_VERDICT_TIMING};
+    for (uint32_t i = 0; i < BM_COUNT(passing); i++) {
+        char *folder = support_folder_create();
+        bm_device *one = open_again(folder, NULL), *other = open_again(folder, NULL);
+        char *words = bm_format("gemm:y:F16:many=right,gemm:x:F16:many=%s", bm_verdict_name(passing[i]));
+        MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, passing[i], &failure));
+        MUST(bm_verdicts_write(one, &failure));
+        MUST(bm_device_set_verdict(other, "gemm", "y", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
+        MUST(bm_verdicts_write(other, &failure));
+        assert_string_equal(other->verdicts, words);
+        MUST(bm_tuning_write(other, "gemm=x", &failure));
+        assert_string_equal(other->verdicts, words);
+        MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_NONE, &failure));
+        MUST(bm_verdicts_write(one, &failure)); // taken back
+        assert_string_equal(one->verdicts, "gemm:y:F16:many=right");
+        MUST(bm_verdicts_write(other, &failure)); // which has it still in memory
+        assert_string_equal(other->verdicts, "gemm:y:F16:many=right");
+        bm_free(words);
+        bm_device_close(&one);
+        bm_device_close(&other);
+        support_folder_remove(&folder);
+    }
+}
+
 // The file as it is while a variant is compared: what a driver leaves that crashes.
 static char *left_file;
 static uint64_t left_size;
 
+static bool leaves_at_times; // else where outputs are compared
+
 static bm_status leave(void *user, const bm_trial *trial, bm_error *err)
 {
-    (void)trial;
+    if ((trial->size >= BM_TRIAL_LARGE) != leaves_at_times)
+        return BM_OK;
     bm_free(left_file);
     left_file = NULL;
     return bm_file_read_all(user, 4096, &left_file, &left_size, err);
@@ -512,6 +543,51 @@ static void what_was_tried_twice_is_wrong(void **state)
         bm_device_close(&device);
         support_folder_remove(&folder);
     }
+    bm_free(left_file);
+    left_file = NULL;
+}
+
+// Starts that end while times are taken say nothing against outputs that were right: they are not compared again, and behind the
+// second one times are not taken any more either.
+static void what_was_timed_twice_is_used_without(void **state)
+{
+    (void)state;
+    leaves_at_times = true;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        static const bm_verdict wanted[] = {BM_VERDICT_NONE, BM_VERDICT_TIMING, BM_VERDICT_TIMING_TWICE};
+        char *folder = support_folder_create();
+        for (uint32_t start = 0; start < BM_COUNT(wanted); start++) {
+            bm_device *device = open_again(folder, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+            bm_variant_set set = *c.set;
+            bm_verdict verdict = BM_VERDICT_NONE;
+            char *path = bm_tuning_path(device);
+            assert_int_equal(verdict_on(device, &c), wanted[start]);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
+            assert_int_equal(heard.warnings, start == 2);
+            assert_true(start < 2 || strstr(heard.last, "two starts ended while they were taken"));
+            plain_kind = *set.trial;
+            kind_of_trouble = plain_kind;
+            kind_of_trouble.create = create_in_trouble;
+            in_trouble = NUM_TROUBLES;
+            trials_made = 0;
+            set.trial = &kind_of_trouble;
+            c.set = &set;
+            c.also = leave, c.user = path;
+            c.remembers = true;
+            c.instead = c.variant;
+            if (start < 2) {
+                MUST(bm_compare_variants(device, &c, &verdict, &failure));
+                assert_int_equal(trials_made == 2, start == 1); // those for times alone
+            }
+            bm_device_close(&device);
+            if (start < 2)
+                MUST(bm_file_write_all(path, left_file, left_size, &failure));
+            bm_free(path);
+        }
+        support_folder_remove(&folder);
+    }
+    leaves_at_times = false;
     bm_free(left_file);
     left_file = NULL;
 }
@@ -878,7 +954,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
         cmocka_unit_test(small_differences_and_times_that_are_not_kept_do_not_count),
         cmocka_unit_test(verdicts_of_several_processes_are_merged),
+        cmocka_unit_test(what_others_compare_stays_in_the_file),
         cmocka_unit_test(what_was_tried_twice_is_wrong),
+        cmocka_unit_test(what_was_timed_twice_is_used_without),
         cmocka_unit_test(more_than_is_read_is_not_written),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),

@@ -300,7 +300,10 @@ static void what_of_a_file_no_format_holds_is_refused(void **state)
         const char *form, *words;
     } cases[] = {
         {1, "gptq", "m.gguf: no linear is Q4_0, Q4_1 or Q8_0: there are no codes to convert"},
-        {6, "gptq", "m.gguf: tensor \"blk.0.attn_q.weight\": found type Q5_0, expected Q4_0, Q4_1, Q8_0"},
+        {6, "gptq",
+         "m.gguf: tensor \"blk.0.attn_q.weight\": found type Q5_0, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: other "
+         "formats do not hold its codes"},
+        {6, "gguf", "found type Q5_0, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: the file is gguf already"},
         {8, "awq",
          "cannot be converted to awq: awq: found weights of 8 bits of " Q_PROJ
          ", expected 4; formats that hold it: compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, gguf"},
@@ -417,6 +420,45 @@ static void metadata_that_hold_are_kept(void **state)
     remove_all((const char *const[]){"float", "converted", "quantized", NULL});
 }
 
+// A tokenizer that llama.cpp would not read either is no part of a new file; one that is not built here goes along.
+static void tokenizers_that_nobody_reads_are_refused(void **state)
+{
+    (void)state;
+    enum { NUM_TOKENS = 512 };
+    static const char *const merges[] = {"a a"};
+    static char names[NUM_TOKENS][8];
+    const char *tokens[NUM_TOKENS];
+    make_float(NULL);
+    char *folder = path_of("float");
+    for (uint32_t has_twins = 0; has_twins < 2; has_twins++) {
+        gguf_maker extra;
+        gguf_maker_init(&extra);
+        for (uint32_t i = 0; i < NUM_TOKENS; i++) {
+            snprintf(names[i], sizeof names[i], "t%u", has_twins && i == 7 ? 3 : i);
+            tokens[i] = names[i];
+        }
+        gguf_maker_add_string(&extra, "tokenizer.ggml.model", "gpt2");
+        gguf_maker_add_string(&extra, "tokenizer.ggml.pre", has_twins ? "gpt-2" : "unheard of");
+        gguf_maker_add_strings(&extra, "tokenizer.ggml.tokens", tokens, NUM_TOKENS);
+        gguf_maker_add_strings(&extra, "tokenizer.ggml.merges", merges, 1);
+        char *path = gguf_maker_convert(folder, BM_GGUF_Q8_0, &extra, parent, "m.gguf");
+        const bm_status status = convert_path(path, "gguf", "converted", NULL);
+        if (has_twins) {
+            assert_int_equal(status, BM_E_FORMAT);
+            assert_non_null(strstr(failure.message, "tokens 3 and 7 are both \"t3\"; llama.cpp refuses that too"));
+            failure = (bm_error){0};
+        } else {
+            MUST(status);
+            remove_all((const char *const[]){"converted", NULL});
+        }
+        gguf_maker_free(&extra);
+        assert_int_equal(remove(path), 0);
+        bm_free(path);
+    }
+    bm_free(folder);
+    remove_all((const char *const[]){"float", NULL});
+}
+
 typedef struct mischief {
     const char *folder; // unfinished
     uint64_t at;        // in the first block
@@ -487,6 +529,7 @@ int main(void)
         cmocka_unit_test(what_of_a_file_no_format_holds_is_refused),
         cmocka_unit_test(a_head_in_codes_goes_along),
         cmocka_unit_test(metadata_that_hold_are_kept),
+        cmocka_unit_test(tokenizers_that_nobody_reads_are_refused),
         cmocka_unit_test(codes_are_compared),
     };
     return cmocka_run_group_tests_name("convert_gguf", tests, set_up, tear_down);

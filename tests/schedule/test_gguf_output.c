@@ -5,6 +5,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf_blocks.h"
 #include "model/model.h"
+#include "schedule/job.h"
 #include "support/edits.h"
 #include "support/folders.h"
 #include "support/host_device.h"
@@ -446,6 +447,37 @@ static void embeddings_may_be_blocks(void **state)
     place_remove(&p);
 }
 
+// The figures of a run are of tensors, as they are of other formats; the disk is asked for the whole file.
+static void a_plan_knows_the_sizes_of_tensors_and_file(void **state)
+{
+    (void)state;
+    static const char *const overrides[] = {"device=host", "format=gguf", "overwrite_output_dir=true"};
+    place p = place_create(NULL);
+    char *output = bm_path_join(p.work, "sized");
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    bm_file *file = NULL;
+    uint64_t tensors = 0;
+    bm_quantize_params_init(&params);
+    params.model = p.model;
+    params.output = output;
+    params.overrides = overrides;
+    params.num_overrides = BM_COUNT(overrides);
+    MUST(bm_quantize_job_run(&params, &job, &failure));
+    bm_gguf *gguf = open_file(&p, "sized", "Q4_0");
+    for (uint32_t i = 0; i < bm_gguf_num_tensors(gguf); i++)
+        tensors += bm_gguf_tensor_at(gguf, i)->size_bytes;
+    MUST(bm_file_open(&file, bm_gguf_path(gguf), &failure));
+    assert_int_equal(job.plan->output_bytes, tensors);
+    assert_int_equal(job.result.output_bytes, tensors);
+    assert_int_equal(job.plan->output_bytes + job.plan->companion_bytes, bm_file_size(file));
+    bm_file_close(&file);
+    bm_gguf_close(&gguf);
+    bm_quantize_job_free(&job);
+    bm_free(output);
+    place_remove(&p);
+}
+
 // Types of a file's linears, by mixture and width; and that what is read back was verified.
 static void linears_have_the_types_of_their_mixture(void **state)
 {
@@ -480,6 +512,30 @@ static void linears_have_the_types_of_their_mixture(void **state)
         bm_gguf_close(&gguf);
         bm_free(keys);
     }
+    place_remove(&p);
+}
+
+static void a_note_counts_linears_by_type(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--hidden-size=256", "--intermediate-size=288", "--layers=4", NULL};
+    static const char *const overrides[] = {"device=host", "format=gguf", "gguf_type=q4_k_m"};
+    place p = place_create(options);
+    char *output = bm_path_join(p.work, "counted");
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    uint32_t found = 0;
+    bm_quantize_params_init(&params);
+    params.model = p.model;
+    params.output = output;
+    params.overrides = overrides;
+    params.num_overrides = BM_COUNT(overrides);
+    MUST(bm_quantize_job_plan(&params, &job, &failure));
+    for (uint32_t i = 0; i < job.plan->notes.count; i++)
+        found += strstr(job.plan->notes.items[i].text, "of 28 linears 22 Q4_K, 2 Q5_0, 2 Q6_K, 2 Q8_0") != NULL;
+    assert_int_equal(found, 1);
+    bm_quantize_job_free(&job);
+    bm_free(output);
     place_remove(&p);
 }
 
@@ -572,6 +628,7 @@ int main(void)
         cmocka_unit_test(files_hold_the_codes_of_folders),
         cmocka_unit_test(methods_that_watch_write_files),
         cmocka_unit_test(metadata_are_those_of_the_model),
+        cmocka_unit_test(a_plan_knows_the_sizes_of_tensors_and_file),
         cmocka_unit_test(frequencies_of_llama3_are_a_tensor),
         cmocka_unit_test(chat_templates_go_along),
         cmocka_unit_test(a_tokenizer_that_cannot_be_said_goes_along_whole),
@@ -579,6 +636,7 @@ int main(void)
         cmocka_unit_test(linears_that_are_left_out_are_floats),
         cmocka_unit_test(embeddings_may_be_blocks),
         cmocka_unit_test(linears_have_the_types_of_their_mixture),
+        cmocka_unit_test(a_note_counts_linears_by_type),
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),
         cmocka_unit_test(groups_are_those_of_blocks_unless_a_key_says_otherwise),
     };

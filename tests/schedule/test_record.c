@@ -26,6 +26,16 @@ static bm_linear_record linears[] = {
     {.name = "blind", .in_features = 100, .group = {.search_skipped = true}},
 };
 
+// A result's members as an object.
+static void put_record(const bm_quantize_run_params *params, const bm_quantize_result *result, bm_string *out)
+{
+    bm_json_writer json;
+    bm_json_writer_init(&json, out, 0);
+    bm_json_begin_object(&json, NULL);
+    bm_record_put_result(&json, params, result);
+    bm_json_end_object(&json);
+}
+
 static void the_record_has_what_there_is(void **state)
 {
     (void)state;
@@ -49,13 +59,9 @@ static void the_record_has_what_there_is(void **state)
                                        .num_skipped_sequences = 2,
                                        .key_of_tokens = "gptq_step"};
     bm_string text = BM_STRING_INIT;
-    bm_json_writer json;
     bm_json *record = NULL;
     bm_error err = {0};
-    bm_json_writer_init(&json, &text, 0);
-    bm_json_begin_object(&json, NULL);
-    bm_record_put_result(&json, &params, &result);
-    bm_json_end_object(&json);
+    put_record(&params, &result, &text);
     assert_ok(bm_json_parse(&record, text.data, text.length, "record", &err), &err);
     const bm_json *item = bm_json_first(bm_json_find(record, "linears"));
     for (size_t i = 0; i < BM_COUNT(linears); i++, item = bm_json_next(item))
@@ -107,11 +113,7 @@ static void rounding_is_beside_nothing(void **state)
     rounded.output_error = rounded.output_error_rounding = 5;
     const bm_quantize_result result = {.linears = &rounded, .num_linears = 1};
     bm_string text = BM_STRING_INIT;
-    bm_json_writer json;
-    bm_json_writer_init(&json, &text, 0);
-    bm_json_begin_object(&json, NULL);
-    bm_record_put_result(&json, &params, &result);
-    bm_json_end_object(&json);
+    put_record(&params, &result, &text);
     assert_non_null(strstr(text.data, "\"output_error\":5"));
     assert_null(strstr(text.data, "output_error_rounding"));
     bm_string_clear(&text);
@@ -136,11 +138,7 @@ static void an_evaluation_alone_is_recorded_once(void **state)
         const bm_arguments arguments = {.job = cases[i].job};
         const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
         bm_string text = BM_STRING_INIT;
-        bm_json_writer json;
-        bm_json_writer_init(&json, &text, 0);
-        bm_json_begin_object(&json, NULL);
-        bm_record_put_result(&json, &params, &result);
-        bm_json_end_object(&json);
+        put_record(&params, &result, &text);
         assert_non_null(strstr(text.data, cases[i].there));
         assert_null(strstr(text.data, cases[i].absent));
         assert_null(strstr(text.data, "linears"));

@@ -2,20 +2,12 @@
 #include "support/unit.h"
 
 #include "base/str.h"
-#include "store/store.h"
+#include "store/config.h"
 
 #include <string.h>
 
 #define DOWN "model.layers.0.mlp.down_proj"
 #define HEAD "lm_head"
-
-static bm_json *parse_json(const char *text)
-{
-    bm_error err = {0};
-    bm_json *root = NULL;
-    assert_ok(bm_json_parse(&root, text, strlen(text), "NAME", &err), &err);
-    return root;
-}
 
 // Of a linear [64, 96].
 static bool match(const char *members, const char *module, const bm_store_format **format, bm_store_linear *out)

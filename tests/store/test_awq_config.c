@@ -2,34 +2,15 @@
 #include "support/unit.h"
 
 #include "base/str.h"
-#include "store/store.h"
+#include "store/config.h"
 
 #include <string.h>
 
 #define MODULE "model.layers.1.mlp.down_proj"
 
-static bm_json *parse_json(const char *text)
-{
-    bm_json *root = NULL;
-    bm_error err;
-    assert_ok(bm_json_parse(&root, text, strlen(text), "NAME", &err), &err);
-    return root;
-}
-
-// Asks an object for a module of [64, 256].
 static bool match(const char *text, const char *module, bm_store_linear *out)
 {
-    bm_error err;
-    bm_store_config config = {0};
-    bm_json *root = parse_json(text);
-    assert_ok(bm_store_open(&config, root, "NAME", &err), &err);
-    assert_ptr_equal(config.format, &bm_store_awq);
-    *out = (bm_store_linear){.module = module, .out_features = 64, .in_features = 256};
-    const bool found = config.match(config.parsed, out);
-    bm_store_close(&config);
-    bm_store_close(&config);
-    bm_json_destroy(&root);
-    return found;
+    return match_module(&bm_store_awq, text, module, out);
 }
 
 static void each_key_is_read(void **state)

@@ -1,17 +1,10 @@
 #include "support/unit.h"
 
+#include "store/config.h"
 #include "support/loaders_rules.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static bm_json *parse_json(const char *text)
-{
-    bm_json *root = NULL;
-    bm_error err;
-    assert_ok(bm_json_parse(&root, text, strlen(text), "NAME", &err), &err);
-    return root;
-}
 
 static bm_status parse(const char *text, bm_json **root, bm_compressed_tensors_config **config, bm_error *err)
 {

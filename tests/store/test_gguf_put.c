@@ -60,30 +60,47 @@ static void expect_weights(const bm_store_linear *linear, const bm_store_rows *r
     }
 }
 
+// A file in which a linear's blocks lie last.
+typedef struct putting {
+    bm_checkpoint_writer *writer;
+    bm_store_part part;
+    char *folder;
+} putting;
+
+static putting begin_putting(const bm_store_linear *linear)
+{
+    putting p = {.folder = support_folder_create()};
+    MUST(bm_store_gguf.check(linear, &failure));
+    assert_int_equal(bm_store_gguf.parts(linear, &p.part), 1);
+    MUST(bm_checkpoint_writer_create(&p.writer, p.folder, BM_DEFAULT_SHARD_BYTES, &failure));
+    MUST(bm_store_declare(&bm_store_gguf, p.writer, linear, &failure));
+    MUST(bm_checkpoint_writer_begin(p.writer, &failure));
+    return p;
+}
+
+// The blocks; bm_free them.
+static uint8_t *finish_putting(putting *p)
+{
+    uint64_t size = 0;
+    MUST(bm_checkpoint_writer_finish(&p->writer, &failure));
+    uint8_t *file = (uint8_t *)support_file_read(p->folder, "model.safetensors", &size);
+    const uint64_t bytes = p->part.shape[0] * p->part.shape[1];
+    memmove(file, file + size - bytes, bytes);
+    support_folder_remove(&p->folder);
+    return file;
+}
+
 // The blocks of all rows of a linear, given in pieces of 32; bm_free them.
 static uint8_t *put(const bm_store_linear *linear, const int8_t *codes, const float *steps, const int32_t *zero_points)
 {
-    bm_checkpoint_writer *writer = NULL;
-    bm_store_part part;
-    uint64_t size = 0;
-    char *folder = support_folder_create();
-    MUST(bm_store_gguf.check(linear, &failure));
-    assert_int_equal(bm_store_gguf.parts(linear, &part), 1);
-    MUST(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &failure));
-    MUST(bm_store_declare(&bm_store_gguf, writer, linear, &failure));
-    MUST(bm_checkpoint_writer_begin(writer, &failure));
+    putting p = begin_putting(linear);
     for (uint64_t first = 0; first < linear->out_features; first += BM_STORE_ROWS) {
         const uint64_t count = bm_min_u64(BM_STORE_ROWS, linear->out_features - first);
         bm_store_rows rows = rows_of(linear, codes, steps, zero_points, first, count);
-        MUST(bm_store_gguf.put(writer, linear, first, &rows, &failure));
+        MUST(bm_store_gguf.put(p.writer, linear, first, &rows, &failure));
         bm_store_rows_free(&rows);
     }
-    MUST(bm_checkpoint_writer_finish(&writer, &failure));
-    uint8_t *file = (uint8_t *)support_file_read(folder, "model.safetensors", &size);
-    const uint64_t bytes = part.shape[0] * part.shape[1];
-    memmove(file, file + size - bytes, bytes);
-    support_folder_remove(&folder);
-    return file;
+    return finish_putting(&p);
 }
 
 // x[j] = j - 16, quantized by ggml's reference (formats.md section 10): d = 2, codes round(x / 2).
@@ -256,23 +273,10 @@ static nested_rows *nested_rows_of(uint32_t bits)
 
 static uint8_t *put_nested(nested_rows *n)
 {
-    bm_checkpoint_writer *writer = NULL;
-    bm_store_part part;
-    uint64_t size = 0;
-    char *folder = support_folder_create();
-    MUST(bm_store_gguf.check(&n->linear, &failure));
-    assert_int_equal(bm_store_gguf.parts(&n->linear, &part), 1);
+    putting p = begin_putting(&n->linear);
     assert_true(bm_store_gguf.takes_bytes(&n->linear));
-    MUST(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &failure));
-    MUST(bm_store_declare(&bm_store_gguf, writer, &n->linear, &failure));
-    MUST(bm_checkpoint_writer_begin(writer, &failure));
-    MUST(bm_store_gguf.put(writer, &n->linear, 0, &n->rows, &failure));
-    MUST(bm_checkpoint_writer_finish(&writer, &failure));
-    uint8_t *file = (uint8_t *)support_file_read(folder, "model.safetensors", &size);
-    const uint64_t bytes = part.shape[0] * part.shape[1];
-    memmove(file, file + size - bytes, bytes);
-    support_folder_remove(&folder);
-    return file;
+    MUST(bm_store_gguf.put(p.writer, &n->linear, 0, &n->rows, &failure));
+    return finish_putting(&p);
 }
 
 // By the decoder, which tests/golden holds against the Python package gguf; and the weight that a loader is said to make.

@@ -1,6 +1,7 @@
 // quantization_config of GPTQ's checkpoints: what is written is read back, what absent keys mean, what is refused by name.
 #include "support/unit.h"
 
+#include "store/config.h"
 #include "store/gptq_config.h"
 
 #include <stdio.h>
@@ -8,28 +9,9 @@
 
 #define MODULE "model.layers.1.mlp.down_proj"
 
-static bm_json *parse_json(const char *text)
-{
-    bm_json *root = NULL;
-    bm_error err;
-    assert_ok(bm_json_parse(&root, text, strlen(text), "NAME", &err), &err);
-    return root;
-}
-
-// Asks an object for a module of [64, 256].
 static bool match(const char *text, const char *module, bm_store_linear *out)
 {
-    bm_error err;
-    bm_store_config config = {0};
-    bm_json *root = parse_json(text);
-    assert_ok(bm_store_open(&config, root, "NAME", &err), &err);
-    assert_ptr_equal(config.format, &bm_store_gptq);
-    *out = (bm_store_linear){.module = module, .out_features = 64, .in_features = 256};
-    const bool found = config.match(config.parsed, out);
-    bm_store_close(&config);
-    bm_store_close(&config);
-    bm_json_destroy(&root);
-    return found;
+    return match_module(&bm_store_gptq, text, module, out);
 }
 
 // As transformers reads an object with nothing but bits.

@@ -490,6 +490,7 @@ static void examples_of_one_id_name_their_line(void **state)
     static const char *const forms[][2] = {
         {"\n{\"input_ids\":[5]}\n", "dev.json: line 2: nothing of 2 tokens or more"},
         {"[{\"input_ids\":[5]},{\"input_ids\":[6]}]", "dev.json: element 1 and 1 more: nothing of 2 tokens or more"},
+        {"{\"text\":\"\"}\n\n{\"text\":\"\"}", "dev.json: line 1 and 1 more: nothing of 2 tokens or more"},
     };
     bm_dataset_params params = params_of(self);
     params.purpose = BM_DATASET_EVALUATION;

@@ -197,6 +197,50 @@ static void a_tokenizer_json_alone_is_one(void **state)
     }
 }
 
+// What llama.cpp ends at, and what it passes over though it is refused here.
+static void peers_read_more_than_is_read_here(void **state)
+{
+    (void)state;
+    static const char *const twins[] = {"a", "b", "", "a", ""}, *const merges[] = {"ab"};
+    static const float scores[6] = {0};
+    static const struct {
+        const char *model, *const *tokens, *const *merges;
+        uint64_t num_scores;
+        const char *words;
+    } cases[] = {
+        {"gpt2", pieces, merges, 6, NULL}, // a merge without a space, a score too many
+        {"llama", pieces, NULL, 5, NULL},
+        {NULL, NULL, NULL, 0, NULL},
+        {"gpt2", NULL, merges, 0, "no key \"tokenizer.ggml.tokens\" beside"},
+        {"gpt2", pieces, NULL, 0, "no key \"tokenizer.ggml.merges\" beside"},
+        {"gpt2", pieces, merges, 4, "key \"tokenizer.ggml.scores\": an array of 4, expected 5, one for each token"},
+        {"gpt2", twins, merges, 5, "key \"tokenizer.ggml.tokens\": tokens 0 and 3 are both \"a\""},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {0};
+        bm_gguf *gguf = NULL;
+        gguf_maker m;
+        gguf_maker_init(&m);
+        if (cases[i].model)
+            gguf_maker_add_string(&m, "tokenizer.ggml.model", cases[i].model);
+        if (cases[i].tokens)
+            gguf_maker_add_strings(&m, "tokenizer.ggml.tokens", cases[i].tokens, 5);
+        if (cases[i].merges)
+            gguf_maker_add_strings(&m, "tokenizer.ggml.merges", cases[i].merges, 1);
+        if (cases[i].num_scores)
+            gguf_maker_add_array(&m, "tokenizer.ggml.scores", BM_GGUF_FLOAT32, cases[i].num_scores, scores,
+                                 4 * (size_t)cases[i].num_scores);
+        char *path = gguf_maker_write(&m, folder, "t.gguf");
+        assert_ok(bm_gguf_open(&gguf, path, &err), &err);
+        assert_int_equal(bm_gguf_tokenizer_check_peers(gguf, &err), cases[i].words ? BM_E_FORMAT : BM_OK);
+        if (cases[i].words && !strstr(err.message, cases[i].words))
+            fail_msg("%s", err.message);
+        bm_gguf_close(&gguf);
+        bm_free(path);
+        gguf_maker_free(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_template_that_is_no_utf_8_is_left_out),
         cmocka_unit_test(a_tokenizer_json_alone_is_one),
         cmocka_unit_test(the_chat_template_is_found),
+        cmocka_unit_test(peers_read_more_than_is_read_here),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

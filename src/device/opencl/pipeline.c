@@ -152,6 +152,9 @@ static bm_status build_from_source(bm_device *device, ocl_pipeline *pipeline, co
     const char *text = source->text;
     const size_t length = source->length;
     cl_int code = CL_SUCCESS;
+    const bm_status may = bm_device_may_compile(device, info->name, err);
+    if (may != BM_OK)
+        return may;
     pipeline->program = state->cl->CreateProgramWithSource(state->context, 1, &text, &length, &code);
     if (!pipeline->program)
         return ocl_fail(device, code, err, "%s%s: cannot create its program", info->name, suffix);

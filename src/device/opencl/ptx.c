@@ -50,6 +50,9 @@ bm_status ocl_ptx_build(bm_device *device, const bm_call *call, ocl_pipeline *pi
     const ocl_source *source = module_of(ptx, call->types[0], call->types[ptx->y]);
     char name[48];
     kernel_name(call, name);
+    const bm_status may = bm_device_may_compile(device, name, err);
+    if (may != BM_OK)
+        return may;
     if (!source)
         return bm_fail(err, BM_E_INTERNAL, "%s: no module for y %s", name, bm_dtype_name(call->types[ptx->y]));
     cl_int code = ocl_program_from_binary(device, source->text, source->length, "", &pipeline->program);

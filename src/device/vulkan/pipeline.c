@@ -94,6 +94,9 @@ static bool is_from_cache(const VkPipelineCreationFeedback *feedback)
 
 static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err)
 {
+    const bm_status may = bm_device_may_compile(device, bm_kernel_table[call->kernel].name, err);
+    if (may != BM_OK)
+        return may;
     vk_state *state = vk_state_of(device);
     const vk_module *module = module_of(call->kernel, call->variant);
     VkSpecializationMapEntry entries[BM_MAX_TUNABLES + BM_MAX_BUFFERS + 1];

@@ -39,6 +39,25 @@ rm -rf "$out"
 fails 2 '--cache-dir: "|not a folder' 'a folder for activations that is a file' \
     quantize "$model" --output "$out" --cache-dir "$model/config.json"
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
+fails 2 '--device-memory 16: has no unit, expected a size such as 16GB' 'a size without a unit' quantize "$model" --output "$out" --device-memory 16
+# Kernels that were compiled before need no compiler: a budget that is refused at first is enough for the second run.
+if "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
+    set -- quantize "$model" --method rtn --set scale_search=abs_max --output "$out" --device opencl:0
+    XDG_CACHE_HOME=$work/kernels
+    export XDG_CACHE_HOME
+    run 'a budget without any room' "$@" --host-memory 5MB --dry-run --json
+    least=$(sed -n 's/.*"least_process_bytes": \([0-9]*\).*/\1/p' "$stdout")
+    less=$((least / 1000000 - 120))
+    fails 2 "the driver's compiler" 'no room for the compiler' "$@" --host-memory ${less}MB
+    works '' 'kernels are compiled' "$@" --quiet
+    rm -rf "$out"
+    works '"peak_process_bytes"' 'nothing is compiled' "$@" --host-memory ${less}MB --json --quiet
+    json_is "j[\"peak_process_bytes\"] <= $less * 1000000"
+    rm -rf "$out"
+    unset XDG_CACHE_HOME
+else
+    skip 'no OpenCL CPU'
+fi
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {
     awk 'BEGIN { printf "{\"input_ids\": ["; for (i = 0; i < 200; i++) printf "%d,", i % 90 + 5; print "5]}" }'

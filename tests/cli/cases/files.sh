@@ -12,7 +12,7 @@ fails 2 'empty|config.json' 'empty model folder' quantize "$work/empty" --method
 fails 2 '' 'a text as safetensors' inspect "$data/evaluation.txt"
 fails 2 '' 'a program as safetensors' inspect "$program"
 : >"$work/zero.safetensors"
-fails 2 'zero.safetensors' 'empty safetensors' inspect "$work/zero.safetensors"
+fails 2 'zero.safetensors: found 0 bytes, expected a safetensors file' 'empty safetensors' inspect "$work/zero.safetensors"
 
 # What is no model is told for what it is.
 printf 'GGUF\003\000\000\000%050d' 0 >"$work/q.gguf"
@@ -45,6 +45,20 @@ for name in model.safetensors model.safetensors.index.json; do
     fails 2 "has no config.json, expected a Hugging Face model folder; found $name without it" "quantize that folder: $name" quantize "$model" --output "$out"
 done
 fresh_model
+
+# Keys of another kind: file, key, what was found, what was expected.
+kind() { # FILE KEY VALUE 'WORDS': where tokenizer.json's key has that value
+    printf '%s' "$3" >"$model/$1"
+    fails 2 "$4" "$1 with $2" eval "$model" --data "$data/evaluation.txt"
+    fresh_model
+}
+kind tokenizer.json model '{"model":7}' 'tokenizer.json: key "model": expected an object, found 7'
+kind tokenizer.json model.vocab '{"model":{"type":"BPE","vocab":[],"merges":[]}}' 'tokenizer.json: key "model.vocab": expected an object of pieces and ids, found an array'
+kind tokenizer.json added_tokens '{"added_tokens":7,"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}' 'tokenizer.json: key "added_tokens": expected an array, found 7'
+kind tokenizer.json normalizer '{"normalizer":7,"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}' 'tokenizer.json: normalizer: expected an object with a key "type", found 7'
+rm "$model/model.safetensors"
+kind model.safetensors.index.json weight_map '{"weight_map":7}' 'model.safetensors.index.json: key "weight_map": expected an object, found 7'
+[ -d /proc/self ] && fails 2 'output folder "/proc/none/out": /proc/none: cannot create' 'a folder that cannot be made' quantize "$model" --method rtn --output /proc/none/out --device host --set scale_search=abs_max
 
 # safetensors, cut anywhere.
 size=$(wc -c <"$model/model.safetensors")

@@ -58,3 +58,6 @@ rm -rf "$out"
 cp "$file" "$home"
 fails 2 'holds m.gguf and q.gguf, expected one gguf model' 'two models in a folder' eval "$home" --data "$work/t.txt"
 fails 2 'holds m.gguf and q.gguf' 'the same, to quantize' quantize "$home" --method rtn --output "$out"
+
+works '21 linears' 'a mixture' quantize "$folder" --method rtn --set format=gguf --set gguf_type=q4_k_m --output "$work/mixed" --device host $fast
+grep -q 'note: "gguf_type": "q4_k_m": of 21 linears 19 Q4_K, 2 Q6_K' "$stderr" || complain 'no counts of types'
