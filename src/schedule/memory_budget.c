@@ -6,8 +6,8 @@
 
 #define COMPILER_BYTES                                                                                                 \
     (UINT64_C(192) << 20) // of drivers that compile with LLVM, as PoCL and lavapipe were seen to take it
-#define LOADER_BYTES (UINT64_C(64) << 20) // of the same where all is compiled: 20 to 35 MB were seen
-#define READING_SHARE 4                   // of the host's memory: blocks that are read ahead, two at most
+#define LOADER_BYTES (UINT64_C(128) << 20) // of the same where all is compiled: 20 to 90 MB were seen
+#define READING_SHARE 4                    // of the host's memory: blocks that are read ahead, two at most
 #define WRITING_SHARE 16
 #define WRITING_BYTES (UINT64_C(128) << 20)
 #define LEAST_WRITING_BYTES (UINT64_C(1) << 20)

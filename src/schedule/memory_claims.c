@@ -180,6 +180,7 @@ static void add_comparing(bm_memory_claims *c, const bm_emit_context *emit, cons
         bm_memory_comparing_bytes(emit, BM_VERIFY_LOGITS_TOKENS), NULL);
     add(c, "blocks that are read ahead", BM_MEMORY_HOST, BIT(BM_MEMORY_COMPARING),
         BM_VERIFY_LOGITS_BLOCKS * budget->block_bytes, NULL);
+    add_pending(c, emit, BIT(BM_MEMORY_COMPARING), bm_memory_comparing_bytes(emit, BM_VERIFY_LOGITS_TOKENS));
     for (uint32_t i = before; i < c->count; i++)
         c->items[i].least = 0;
 }

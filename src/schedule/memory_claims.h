@@ -49,7 +49,7 @@ const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase ph
 void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *budget, const char *folder,
                            bm_memory_claims *out);
 // Device memory that a batch of so many tokens takes at most on its way through a model and a result of it, one after the other, and
-// two slices of heads that together are no larger than a block.
+// two slices of heads that together are no larger than a block, but of 64 words at least.
 uint64_t bm_memory_comparing_bytes(const bm_emit_context *emit, uint64_t tokens);
 // What inputs that are kept between passes may take of the device, at most: three quarters of what is left.
 uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit);

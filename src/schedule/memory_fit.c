@@ -119,6 +119,19 @@ static void trim_pending(const fitting *f)
     }
 }
 
+// What is left of the process for the device in the phase that leaves it most, of those that use the device for work: each stays
+// within its claims. Logits are compared behind all work, in what is there then.
+static uint64_t device_share(const bm_memory_claims *claims, uint64_t host_bytes)
+{
+    uint64_t most = 0;
+    for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++) {
+        const uint64_t host = bm_memory_claims_bytes(claims, phase, BM_MEMORY_HOST);
+        if (phase != BM_MEMORY_COMPARING && bm_memory_claims_bytes(claims, phase, BM_MEMORY_DEVICE) > 0)
+            most = bm_max_u64(most, host_bytes - bm_min_u64(host_bytes, host));
+    }
+    return most;
+}
+
 bm_status bm_memory_fit(const bm_emit_context *emit, bm_memory_budget *budget, const char *folder,
                         bm_memory_claims *claims, bm_memory_least *least, bm_error *err)
 {
@@ -142,8 +155,7 @@ bm_status bm_memory_fit(const bm_emit_context *emit, bm_memory_budget *budget, c
     }
     make(&f, f.chosen);
     if (budget->host_is_given && budget->is_shared) {
-        bm_device_limit_memory(emit->device, budget->host_bytes - bm_memory_claims_peak(claims, BM_MEMORY_HOST),
-                               "--host-memory");
+        bm_device_limit_memory(emit->device, device_share(claims, budget->host_bytes), "--host-memory");
         make(&f, f.chosen);
     }
     trim_pending(&f);

@@ -23,6 +23,7 @@
 // Where there is no budget:
 #define READING_SHARE 4                     // of all memory: blocks that are read ahead, two at most
 #define WRITING_BYTES (UINT64_C(128) << 20) // of host memory that waits to be written
+#define FAR_LOGITS 1.0                      // nats: more than 3 bits took from any trained model that was tried
 #define STAGE_BYTES (UINT64_C(32) << 10)    // of bitmill.json and report.html together, for a stage that is equalized
 
 // A run's state.
@@ -284,30 +285,45 @@ done:
     return status;
 }
 
-// Memory that is not there after all is no fault of the result's.
+// What says that the result is bad; anything else is the device's, or memory that is not there after all.
+static bool is_of_the_result(bm_status status)
+{
+    return status == BM_E_NUMERIC || status == BM_E_IO || status == BM_E_FORMAT || status == BM_E_CANCELLED;
+}
+
 static bm_status compare_logits(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_logits_comparison *c = &run->result->logits;
     bm_error words = {0};
+    bm_status status = BM_OK;
     if (!bm_verify_logits_fits(&run->emit, p->budget)) {
-        bm_log_write(p->log, BM_LOG_DEBUG,
-                     "logits are not compared: bitmill cannot run the model, or not in the memory that is there");
+        const bool runs = bm_block_check_runnable(p->model, &words) == BM_OK;
+        bm_log_write(p->log, BM_LOG_INFO, "logits:  not compared: %s",
+                     runs ? "memory does not hold a block of the model" : words.message);
         return BM_OK;
     }
-    const bm_status status = bm_verify_logits(&run->emit, run->output.partial, c, &words);
+    BM_TRY(begin_phase(run, (bm_progress_report){.phase = "compare logits"}, err));
+    status = bm_verify_logits(&run->emit, run->output.partial, c, &words);
     end_phase(run, "compare logits");
-    if (status == BM_E_MEMORY) {
+    if (status != BM_OK && !is_of_the_result(status)) {
         *c = (bm_logits_comparison){0};
-        bm_log_write(p->log, BM_LOG_DEBUG, "logits are not compared: %s", words.message);
-        return bm_device_wait(p->device, err);
+        bm_log_write(p->log, BM_LOG_WARNING, "logits are not compared: %s", words.message);
+        return bm_device_discard_reports(p->device, err);
     }
-    if (status == BM_OK && c->num_tokens > 0)
+    if (status == BM_OK && c->num_tokens == 0)
+        bm_log_write(p->log, BM_LOG_INFO, "logits:  not compared: the input's own are not finite in this arithmetic");
+    else if (status == BM_OK)
         bm_log_write(p->log, BM_LOG_INFO,
                      "logits:  behind %s%u %s KL divergence %.4f nats from the input's, %u first choices the same",
                      c->is_of_data ? "the data's first " : "", c->num_tokens,
                      c->is_of_data ? "tokens" : "arbitrary ids", c->kl_divergence, c->num_same);
-    return bm_verification_end(status, &words, err);
+    if (status == BM_OK && c->kl_divergence > FAR_LOGITS)
+        bm_log_write(p->log, BM_LOG_WARNING,
+                     "logits are far from the input's: measure the result by bitmill eval --reference before using it");
+    status = bm_verification_end(status, &words, err);
+done:
+    return status;
 }
 
 // Reads what was written as a reader will, and compares it with what was to be written.

@@ -23,7 +23,7 @@ bool bm_verify_logits_fits(const bm_emit_context *emit, const bm_memory_budget *
     return device <= budget->device_bytes && process <= budget->host_bytes;
 }
 
-// The run's own phase goes on; what evaluation calls its phases is not told.
+// The run's own phase goes on: what evaluation calls its phases is not told.
 static int tell(void *user, const bm_progress_report *report)
 {
     bm_phase *phase = user;
@@ -32,19 +32,36 @@ static int tell(void *user, const bm_progress_report *report)
     return bm_phase_step(phase, 0, &reason) == BM_OK;
 }
 
-static uint32_t choose_ids(const bm_emit_context *emit, uint32_t ids[NUM_TOKENS])
+// What both are run on: sequences of ids, NUM_TOKENS in all at most.
+typedef struct run_tokens {
+    uint32_t ids[NUM_TOKENS], targets[NUM_TOKENS]; // targets: of no account, a distribution is looked at
+    bm_batch_sequence sequences[NUM_TOKENS];
+    const uint32_t *first_targets[NUM_TOKENS];
+    uint32_t num_tokens, num_sequences;
+} run_tokens;
+
+static void add_sequence(run_tokens *t, const uint32_t *ids, uint32_t count)
+{
+    const uint32_t first = t->num_tokens;
+    t->sequences[t->num_sequences] = (bm_batch_sequence){t->ids + first, count};
+    t->first_targets[t->num_sequences++] = t->targets + first;
+    for (uint32_t i = 0; i < count; i++)
+        t->ids[first + i] = t->targets[first + i] = ids[i];
+    t->num_tokens += count;
+}
+
+static void choose_tokens(const bm_emit_context *emit, run_tokens *t)
 {
     const bm_calibration_data *data = &emit->plan->calibration;
-    if (data->num_segments > 0) {
-        const bm_batch_sequence *s = &data->segments[0];
-        const uint32_t count = (uint32_t)bm_min_u64(NUM_TOKENS, s->count);
-        for (uint32_t i = 0; i < count; i++)
-            ids[i] = s->ids[i];
-        return count;
-    }
-    for (uint32_t i = 0; i < NUM_TOKENS; i++) // spread over the vocabulary
-        ids[i] = (uint32_t)((UINT64_C(2654435761) * (i + 1)) % emit->model->config.vocab_size);
-    return NUM_TOKENS;
+    uint32_t spread[NUM_TOKENS];
+    *t = (run_tokens){.num_tokens = 0};
+    for (uint32_t s = 0; s < data->num_segments && t->num_tokens < NUM_TOKENS; s++)
+        add_sequence(t, data->segments[s].ids,
+                     (uint32_t)bm_min_u64(NUM_TOKENS - t->num_tokens, data->segments[s].count));
+    for (uint32_t i = 0; i < NUM_TOKENS; i++) // over the vocabulary
+        spread[i] = (uint32_t)((UINT64_C(2654435761) * (i + 1)) % emit->model->config.vocab_size);
+    if (t->num_tokens == 0)
+        add_sequence(t, spread, NUM_TOKENS);
 }
 
 // One batch, whole.
@@ -72,19 +89,16 @@ static bm_status run(const bm_emit_context *emit, const bm_model *model, const b
 {
     const bm_dtype dtype = bm_calibrate_dtype(emit->arguments, emit->model, emit->device);
     const bm_progress progress = {tell, emit->phase};
-    uint32_t ids[NUM_TOKENS], targets[NUM_TOKENS];
-    const uint32_t *const first_targets = targets;
-    const bm_batch_sequence sequence = {ids, choose_ids(emit, ids)};
-    for (uint32_t i = 0; i < sequence.count; i++) // of no account: a distribution is looked at, not what follows
-        targets[i] = ids[(i + 1) % sequence.count];
-    *out = (bm_logits_comparison){.num_tokens = sequence.count, .is_of_data = emit->plan->calibration.num_segments > 0};
+    run_tokens t;
+    choose_tokens(emit, &t);
+    *out = (bm_logits_comparison){.num_tokens = t.num_tokens, .is_of_data = emit->plan->calibration.num_segments > 0};
     const bm_evaluate_window window = {.models = {model, reference},
                                        .device = emit->device,
                                        .dtype = dtype,
-                                       .sequences = &sequence,
-                                       .targets = &first_targets,
-                                       .num_sequences = 1,
-                                       .max_batch_tokens = sequence.count,
+                                       .sequences = t.sequences,
+                                       .targets = t.first_targets,
+                                       .num_sequences = t.num_sequences,
+                                       .max_batch_tokens = t.num_tokens,
                                        .slice = slice_of(emit, dtype),
                                        .num_windows = 1,
                                        .progress = &progress,
@@ -96,39 +110,59 @@ static bm_status run(const bm_emit_context *emit, const bm_model *model, const b
 
 static bm_status judge(const bm_emit_context *emit, const bm_logits_comparison *c, bm_error *err)
 {
-    const double most = log(emit->model->config.vocab_size) / 2;
-    if (c->kl_divergence <= most || c->num_same > 0)
+    const double guess = log(emit->model->config.vocab_size), most = guess / 2;
+    if (c->kl_divergence <= most || (c->num_same > 0 && c->kl_divergence <= guess))
         return BM_OK;
     return bm_fail(err, BM_E_NUMERIC,
-                   "logits behind %u tokens have nothing to do with the input's: KL divergence %.2f nats, expected at "
-                   "most %.2f or a first choice that is the same (--no-verify keeps such a result)",
-                   c->num_tokens, c->kl_divergence, most);
+                   "logits behind %u token%s have nothing to do with the input's: KL divergence %.2f nats, expected at "
+                   "most %.2f, or %.2f and a first choice that is the same (--no-verify keeps such a result)",
+                   c->num_tokens, bm_plural(c->num_tokens), c->kl_divergence, most, guess);
 }
 
-// Whether the input's own logits are no better in this arithmetic.
-static bool is_not_finite(const bm_emit_context *emit)
+static bm_status check_result(const bm_emit_context *emit, const bm_model *result, bm_error *err)
+{
+    if (result->config.vocab_size != emit->model->config.vocab_size)
+        return bm_fail(err, BM_E_FORMAT, "the result has a vocabulary of %u, expected %u", result->config.vocab_size,
+                       emit->model->config.vocab_size);
+    return bm_block_check_runnable(result, err);
+}
+
+// Whether the input's own logits are no better in this arithmetic. Errors: those of the device; BM_E_CANCELLED.
+static bm_status look_at_input(const bm_emit_context *emit, bool *is_finite, bm_error *err)
 {
     bm_logits_comparison c;
-    bm_error reason;
-    return bm_device_discard_reports(emit->device, &reason) == BM_OK &&
-           run(emit, emit->model, NULL, &c, &reason) == BM_E_NUMERIC &&
-           bm_device_discard_reports(emit->device, &reason) == BM_OK;
+    bm_status status = BM_OK;
+    BM_TRY(bm_device_discard_reports(emit->device, err));
+    status = run(emit, emit->model, NULL, &c, err);
+    *is_finite = status != BM_E_NUMERIC;
+    if (status == BM_E_NUMERIC)
+        status = bm_device_discard_reports(emit->device, err);
+done:
+    return status;
 }
 
 bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err)
 {
     bm_model *result = NULL;
     bm_status status = BM_OK;
+    bool is_finite = true;
+    bm_error met = {0};
+    *out = (bm_logits_comparison){0};
     BM_TRY(bm_model_open(&result, folder, err));
+    BM_TRY(check_result(emit, result, err));
     BM_TRY(bm_device_discard_reports(emit->device, err));
-    status = run(emit, result, emit->model, out, err);
-    if (status == BM_OK)
+    status = run(emit, result, emit->model, out, &met);
+    if (status == BM_E_NUMERIC) {
+        BM_TRY(look_at_input(emit, &is_finite, err));
+        if (is_finite)
+            status = bm_fail(err, BM_E_NUMERIC, "the result, run on %u token%s: %s", out->num_tokens,
+                             bm_plural(out->num_tokens), met.message);
+        else
+            *out = (bm_logits_comparison){0};
+    } else if (status == BM_OK)
         status = judge(emit, out, err);
-    else if (status == BM_E_NUMERIC && is_not_finite(emit)) {
-        *out = (bm_logits_comparison){0};
-        status = BM_OK;
-    } else if (status == BM_E_NUMERIC)
-        bm_error_prefix(err, "the result, run on %u tokens", out->num_tokens);
+    else
+        status = bm_fail(err, status, "%s", met.message);
 done:
     bm_model_close(&result);
     return status;

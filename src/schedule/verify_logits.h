@@ -21,9 +21,10 @@ typedef struct bm_logits_comparison {
 // Whether the model can be run, and a block of it fits the budget beside what the comparison takes. budget: NULL: none.
 bool bm_verify_logits_fits(const bm_emit_context *emit, const bm_memory_budget *budget);
 // Runs the first tokens of the calibration data, or ids without a meaning where there are none, through both. folder: of the result.
-// Errors: BM_E_NUMERIC where a logit of the result is not finite, and where the result says less than nothing of the input:
-// a divergence of more than half of ln(vocabulary), and never the same choice; BM_E_CANCELLED; BM_E_MEMORY and BM_E_DEVICE; those of
-// loading. Where the input's own logits are not finite there is nothing to compare.
+// Errors: BM_E_NUMERIC where a logit of the result is not finite, and where it says less of the input's than a guess would: a divergence
+// of more than ln(vocabulary), or of half of it where no first choice is the same; BM_E_FORMAT for another vocabulary; BM_E_CANCELLED;
+// those of loading; of the device and of memory, which are no fault of the result's. Where the input's own logits are not finite nothing
+// is compared.
 bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err);
 // The same of a model and itself, for its time. Errors: those of loading and of the device; BM_E_NUMERIC.
 bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, bm_error *err);

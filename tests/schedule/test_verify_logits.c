@@ -3,6 +3,7 @@
 #include "schedule/on_device.h"
 
 #include "base/file.h"
+#include "base/half.h"
 #include "base/str.h"
 #include "schedule/job.h"
 #include "schedule/memory_claims.h"
@@ -68,9 +69,9 @@ static void a_model_is_like_itself(void **state)
 {
     (void)state;
     bm_logits_comparison c;
-    uint32_t ids[] = {5, 1000, 17};
-    bm_batch_sequence segment = {ids, BM_COUNT(ids)};
-    const bm_calibration_data data = {.segments = &segment, .num_segments = 1};
+    uint32_t ids[] = {5, 1000, 17}, others[20] = {7};
+    bm_batch_sequence segments[] = {{ids, BM_COUNT(ids)}, {others, BM_COUNT(others)}, {ids, BM_COUNT(ids)}};
+    bm_calibration_data data = {.segments = segments, .num_segments = 1};
     MUST(compare(MODEL, MODEL, NULL, &c, &failure));
     assert_false(c.is_of_data);
     assert_int_equal(c.num_tokens, NUM_TOKENS);
@@ -80,6 +81,10 @@ static void a_model_is_like_itself(void **state)
     assert_true(c.is_of_data);
     assert_int_equal(c.num_tokens, BM_COUNT(ids));
     assert_int_equal(c.num_same, BM_COUNT(ids));
+    data.num_segments = 3; // as many of them as it takes
+    MUST(compare(MODEL, MODEL, &data, &c, &failure));
+    assert_int_equal(c.num_tokens, NUM_TOKENS);
+    assert_int_equal(c.num_same, NUM_TOKENS);
 }
 
 // Without a last norm all words are as likely: a divergence of ln(vocabulary) less the input's entropy, a mean over tokens.
@@ -89,8 +94,10 @@ static void a_result_that_knows_nothing_is_as_far_as_a_guess(void **state)
     bm_logits_comparison c;
     const uint16_t zeros[WIDTH] = {0};
     char *guess = model_with_norm(zeros);
-    (void)compare(MODEL, guess, NULL, &c, &failure);
-    assert_true(c.kl_divergence > 1 && c.kl_divergence < log(VOCABULARY));
+    bm_error err;
+    assert_int_equal(compare(MODEL, guess, NULL, &c, &err), BM_E_NUMERIC);
+    assert_true(fabs(c.kl_divergence - 3.484) < 2e-3);
+    assert_int_equal(c.num_same, 0);
     support_folder_remove(&guess);
 }
 
@@ -107,8 +114,24 @@ static void a_result_that_says_the_opposite_is_refused(void **state)
     bm_error err;
     assert_int_equal(compare(MODEL, opposite, NULL, &c, &err), BM_E_NUMERIC);
     assert_non_null(strstr(err.message, "logits behind 16 tokens have nothing to do with the input's: KL divergence"));
-    assert_non_null(strstr(err.message, "expected at most 3.47"));
+    assert_non_null(strstr(err.message, "expected at most 3.47, or 6.93 and a first choice that is the same"));
     support_folder_remove(&opposite);
+}
+
+// A steep result: some choices are the same, and all the rest is far beyond a guess.
+static void a_result_that_is_sure_of_the_wrong_is_refused(void **state)
+{
+    (void)state;
+    bm_logits_comparison c;
+    uint16_t weights[WIDTH];
+    read_norm(weights);
+    for (uint32_t i = 0; i < WIDTH; i++)
+        weights[i] = bm_f32_to_f16((i % 16 == 0 ? 0 : 64) * bm_f16_to_f32(weights[i]));
+    char *steep = model_with_norm(weights);
+    bm_error err;
+    assert_int_equal(compare(MODEL, steep, NULL, &c, &err), BM_E_NUMERIC);
+    assert_true(c.num_same > 0 && c.kl_divergence > log(VOCABULARY));
+    support_folder_remove(&steep);
 }
 
 static void logits_that_are_not_finite_are_refused_where_the_inputs_are(void **state)
@@ -192,6 +215,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_model_is_like_itself),
         cmocka_unit_test(a_result_that_knows_nothing_is_as_far_as_a_guess),
         cmocka_unit_test(a_result_that_says_the_opposite_is_refused),
+        cmocka_unit_test(a_result_that_is_sure_of_the_wrong_is_refused),
         cmocka_unit_test(logits_that_are_not_finite_are_refused_where_the_inputs_are),
         cmocka_unit_test(it_must_fit_and_run),
         cmocka_unit_test(runs_compare_unless_they_are_told_not_to),
