@@ -40,11 +40,9 @@ static bm_status prepare(bm_device *device, search_work *w, uint64_t m, uint64_t
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, m, k, "inputs", &inputs, err));
     BM_TRY(bm_benchmark_fill(device, &inputs, 1, 0, err));
     const bm_weights *const linears[] = {w->weights};
-    const bm_search_loss_params params = {.inputs = &inputs,
-                                          .linears = linears,
-                                          .num_linears = 1,
-                                          .grid = {8, (uint32_t)k, true, BM_DTYPE_F32, false, false, 0, 0},
-                                          .input = BM_INPUT_STATIC};
+    const bm_grid_params grid = {8, (uint32_t)k, true, BM_DTYPE_F32, false, false, false, 0, 0};
+    const bm_search_loss_params params = {
+        .inputs = &inputs, .linears = linears, .num_linears = 1, .grids = &grid, .input = BM_INPUT_STATIC};
     BM_TRY(bm_search_loss_create(device, &params, &w->loss, err));
 done:
     bm_tensor_destroy(&inputs);

@@ -14,6 +14,21 @@ uint32_t bm_num_groups(uint64_t cols, uint32_t group_size)
     return (uint32_t)bm_divide_up(cols, group_size);
 }
 
+uint32_t bm_most_groups(uint64_t cols, const bm_grid_params *grids, uint32_t num_grids)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < num_grids; i++)
+        most = (uint32_t)bm_max_u64(most, bm_num_groups(cols, grids[i].group_size));
+    return most;
+}
+
+bool bm_grid_is_same(const bm_grid_params *a, const bm_grid_params *b)
+{
+    return a->bits == b->bits && a->group_size == b->group_size && a->symmetric == b->symmetric &&
+           a->scale_dtype == b->scale_dtype && a->search == b->search && a->signed_scales == b->signed_scales &&
+           a->nested == b->nested && a->clip_n_grid == b->clip_n_grid && a->clip_max_shrink == b->clip_max_shrink;
+}
+
 double bm_grid_search_operations(uint64_t rows, uint64_t cols, uint32_t num_factors)
 {
     return 9.0 * (double)rows * (double)cols * num_factors; // scale, round, two clamps, back, difference, square, sum

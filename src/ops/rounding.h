@@ -100,6 +100,10 @@ bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bi
 
 // Groups of a row: ceil(cols / group_size); group_size is not 0.
 uint32_t bm_num_groups(uint64_t cols, uint32_t group_size);
+// The most that any of some grids has.
+uint32_t bm_most_groups(uint64_t cols, const bm_grid_params *grids, uint32_t num_grids);
+// Whether weights are rounded alike on both.
+bool bm_grid_is_same(const bm_grid_params *a, const bm_grid_params *b);
 
 // Floating-point operations of the search.
 double bm_grid_search_operations(uint64_t rows, uint64_t cols, uint32_t num_factors);

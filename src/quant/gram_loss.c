@@ -57,7 +57,8 @@ static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_err
         rows = bm_max_u64(rows, p->linears[i]->parts[0].rows);
     w->max_rows = bm_gram_loss_rows(w->device, w->channels, rows, count);
     const uint64_t one = bm_min_u64(w->max_rows, rows);
-    BM_TRY(bm_scaled_rounding_begin(w->device, &p->grid, one, w->channels, scales, count, &w->rounding, err));
+    BM_TRY(bm_scaled_rounding_begin(w->device, p->grids, p->num_linears, one, w->channels, scales, count, &w->rounding,
+                                    err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, w->channels, "rounded weights", &w->rounded, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "differences", &w->difference, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "products", &w->product, err));
@@ -69,12 +70,12 @@ done:
 }
 
 // out = rows - Q(rows s) / s.
-static bm_status subtract_rounded(loss_work *w, const bm_tensor *rows, uint32_t candidate, const bm_tensor *out,
-                                  bm_error *err)
+static bm_status subtract_rounded(loss_work *w, const bm_grid_params *grid, const bm_tensor *rows, uint32_t candidate,
+                                  const bm_tensor *out, bm_error *err)
 {
     const bm_tensor rounded = bm_tensor_rows(&w->rounded, 0, rows->rows);
     bm_status status = BM_OK;
-    BM_TRY(bm_scaled_rounding_run(w->device, &w->rounding, rows, candidate, &rounded, err));
+    BM_TRY(bm_scaled_rounding_run(w->device, &w->rounding, grid, rows, candidate, &rounded, err));
     BM_TRY(bm_add_scaled(w->device, rows, &rounded, -1.0f, out, err));
 done:
     return status;
@@ -104,9 +105,9 @@ done:
     return status;
 }
 
-// Some rows behind candidates first .. first + count - 1, which fit.
-static bm_status add_losses(loss_work *w, const bm_tensor *rows, uint32_t first, uint32_t count, double *losses,
-                            bm_error *err)
+// Some rows of a linear behind candidates first .. first + count - 1, which fit.
+static bm_status add_losses(loss_work *w, const bm_grid_params *grid, const bm_tensor *rows, uint32_t first,
+                            uint32_t count, double *losses, bm_error *err)
 {
     const uint64_t all = count * rows->rows;
     const bm_tensor difference = bm_tensor_rows(&w->difference, 0, all), product = bm_tensor_rows(&w->product, 0, all);
@@ -114,7 +115,7 @@ static bm_status add_losses(loss_work *w, const bm_tensor *rows, uint32_t first,
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < count; i++) {
         const bm_tensor out = bm_tensor_rows(&difference, i * rows->rows, rows->rows);
-        BM_TRY(subtract_rounded(w, rows, first + i, &out, err));
+        BM_TRY(subtract_rounded(w, grid, rows, first + i, &out, err));
     }
     BM_TRY(multiply(w, &difference, &product, err));
     BM_TRY(bm_row_dot(w->device, &difference, &product, &sums, err));
@@ -155,7 +156,8 @@ bm_status bm_gram_losses(bm_multiplier *m, const bm_gram_loss_params *p, const f
                 const bm_tensor rows = bm_tensor_rows(all, first, bm_min_u64(w.rounded.rows, all->rows - first));
                 const uint32_t at_once = (uint32_t)bm_min_u64(count, w.max_rows / rows.rows);
                 for (uint32_t c = 0; c < count; c += at_once)
-                    BM_TRY(add_losses(&w, &rows, c, (uint32_t)bm_min_u64(at_once, count - c), losses, err));
+                    BM_TRY(
+                        add_losses(&w, &p->grids[i], &rows, c, (uint32_t)bm_min_u64(at_once, count - c), losses, err));
             }
         }
 done:

@@ -16,8 +16,9 @@ typedef struct bm_gram_loss_params {
     const bm_tensor *gram;            // [channels, channels] float32: X^T X, both triangles
     const bm_weights *const *linears; // [num_linears]: float32 in plain rows, as masters are
     uint32_t num_linears;
-    bm_grid_params grid; // group_size channels: one step a row. search is not looked at: steps are those of the abs-max
-    bm_phase *phase;     // told now and then that work goes on; NULL: nobody asks
+    // [num_linears]: each is rounded on its own; group_size channels: one step a row. Steps as of scaled_rounding.h.
+    const bm_grid_params *grids;
+    bm_phase *phase; // told now and then that work goes on; NULL: nobody asks
 } bm_gram_loss_params;
 
 // Several candidates at once, so that their products are tall.

@@ -161,7 +161,8 @@ static bm_status begin(rough_work *w, const float *scales, bm_error *err)
     w->max_rows = bm_gram_loss_rows(w->device, w->channels, w->most_rows, w->count);
     while (next(w, &last))
         continue;
-    BM_TRY(bm_scaled_rounding_begin(w->device, &p->grid, 1, w->channels, scales, w->count, &w->rounding, err));
+    BM_TRY(bm_scaled_rounding_begin(w->device, p->grids, p->num_linears, 1, w->channels, scales, w->count, &w->rounding,
+                                    err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F16, w->max_rows, w->channels, "differences", &w->parts, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "products", &w->product, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, 1, last.at, "units of differences", &w->units, err));
@@ -191,6 +192,7 @@ done:
 static bm_status run(const rough_work *w, const rough_batch *b, bm_error *err)
 {
     const bm_tensor *part = &w->params->linears[b->linear]->parts[b->part];
+    const bm_grid_params *grid = &w->params->grids[b->linear];
     const bm_tensor rows = bm_tensor_rows(part, b->first_row, b->rows);
     const uint64_t all = b->count * b->rows, padded = bm_round_up(b->rows, 4);
     const bm_tensor parts = bm_tensor_rows(&w->parts, 0, all), product = bm_tensor_rows(&w->product, 0, all);
@@ -199,8 +201,8 @@ static bm_status run(const rough_work *w, const rough_batch *b, bm_error *err)
     for (uint32_t i = 0; i < b->count; i++) {
         const bm_tensor out = bm_tensor_rows(&parts, i * b->rows, b->rows),
                         units = bm_tensor_columns(&w->units, b->at + i * padded, b->rows);
-        BM_TRY(bm_scaled_difference(w->device, &w->rounding, &rows, b->first_candidate + i, &w->rough->factor, &out,
-                                    &units, err));
+        BM_TRY(bm_scaled_difference(w->device, &w->rounding, grid, &rows, b->first_candidate + i, &w->rough->factor,
+                                    &out, &units, err));
     }
     BM_TRY(multiply(w, &parts, &product, err));
     BM_TRY(bm_row_dot(w->device, &parts, &product, &sums, err));

@@ -116,16 +116,16 @@ done:
 
 static bm_status record_floats(bm_search_loss *l, const candidate *c, const slab_part *part, bm_error *err)
 {
-    const bm_grid_params *grid = &l->params.grid;
     const uint64_t tokens = part->inputs.rows;
     const bm_tensor scaled_inputs = bm_tensor_rows(&l->scaled_inputs, 0, tokens);
     bm_status status = BM_OK;
     BM_TRY(scale_inputs(l, c, &part->inputs, &scaled_inputs, err));
     for (uint32_t i = 0; i < l->num_pieces; i++) {
         const bm_search_piece *piece = &l->pieces[i];
-        const uint64_t rows = piece->rows.rows;
-        const bm_tensor scaled = bm_tensor_rows(&l->scaled, 0, rows), step = bm_tensor_rows(&l->step, 0, rows);
-        const bm_tensor zero_point = bm_tensor_rows(&l->zero_point, 0, rows);
+        const bm_grid_params *grid = &piece->grid;
+        const uint64_t rows = piece->rows.rows, groups = bm_num_groups(l->channels, grid->group_size);
+        const bm_tensor scaled = bm_tensor_rows(&l->scaled, 0, rows), step = bm_tensor_reshape(&l->step, rows, groups);
+        const bm_tensor zero_point = bm_tensor_reshape(&l->zero_point, rows, groups);
         const bm_tensor wants = wants_of(part, piece->product), want = bm_tensor_columns(&wants, piece->first, rows);
         const bm_tensor outputs = bm_tensor_reshape(&l->outputs, tokens, rows), sums = sums_of(l, c, i, part);
         BM_TRY(bm_shift_scale(l->device, &piece->rows, NULL, &c->scales, &scaled, err));

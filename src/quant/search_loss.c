@@ -13,10 +13,12 @@
 
 // ---- sizes ----
 
-static bool runs_in_integers(const bm_grid_params *grid, bm_input_kind input, uint64_t channels)
+static bool runs_in_integers(const bm_grid_params *grids, uint32_t num_grids, bm_input_kind input, uint64_t channels)
 {
-    return grid->bits == 8 && grid->symmetric && !grid->search && grid->group_size >= channels &&
-           input != BM_INPUT_FLOAT && channels <= BM_INT8_MAX_FEATURES;
+    bool all = input != BM_INPUT_FLOAT && channels <= BM_INT8_MAX_FEATURES;
+    for (uint32_t i = 0; i < num_grids; i++)
+        all = all && grids[i].bits == 8 && grids[i].symmetric && !grids[i].search && grids[i].group_size >= channels;
+    return all;
 }
 
 // Tokens of a slab whose widest matrix has so many columns.
@@ -34,16 +36,16 @@ static uint64_t piece_rows(uint64_t slab, uint64_t channels)
 }
 
 uint64_t bm_search_loss_bytes(bm_device *device, uint64_t tokens, uint64_t channels, uint64_t rows,
-                              const bm_grid_params *grid, bm_input_kind input)
+                              const bm_grid_params *grids, uint32_t num_grids, bm_input_kind input)
 {
     const uint64_t slab = slab_tokens(device, tokens, bm_max_u64(channels, rows));
     const uint64_t piece = bm_min_u64(rows, piece_rows(slab, channels));
-    const uint64_t wide = bm_tensor_stride(BM_DTYPE_F32, channels), groups = bm_num_groups(channels, grid->group_size);
+    const uint64_t wide = bm_tensor_stride(BM_DTYPE_F32, channels), groups = bm_most_groups(channels, grids, num_grids);
     const uint64_t sample = 4 * tokens * (wide + rows + 4), factors = 8 * BM_SEARCH_AT_ONCE * wide;
     const uint64_t once = bm_multiplier_bytes(device, piece, channels);
     const uint64_t codes = bm_tensor_stride(BM_DTYPE_I8, channels) + 16;
     const uint64_t fixed = sample + factors + bm_max_u64(MAX_SUM_BYTES, 16 * tokens * (rows / piece + 1));
-    if (runs_in_integers(grid, input, channels)) {
+    if (runs_in_integers(grids, num_grids, input, channels)) {
         const bool panels = bm_gemm_int8_choose(device).form == BM_GEMM_PANELS;
         const uint64_t weights = (rows + 64) * (panels ? 4 * channels + 16 : codes);
         return fixed + once + weights + slab * codes + piece * codes;
@@ -84,7 +86,8 @@ static uint32_t cut_pieces(const bm_search_loss *l, uint64_t at_once, bm_search_
             for (uint64_t r = 0; r < w->parts[p].rows; r += at_once, count++) {
                 const uint64_t rows = bm_min_u64(at_once, w->parts[p].rows - r);
                 if (out)
-                    out[count] = (bm_search_piece){bm_tensor_rows(&w->parts[p], r, rows), product, first};
+                    out[count] =
+                        (bm_search_piece){bm_tensor_rows(&w->parts[p], r, rows), l->params.grids[i], product, first};
                 first += rows;
             }
     }
@@ -139,12 +142,13 @@ done:
 static bm_status create_floats(bm_search_loss *l, uint64_t slab, uint64_t piece, bm_error *err)
 {
     bm_device *device = l->device;
-    const uint32_t groups = bm_num_groups(l->channels, l->params.grid.group_size);
+    const uint32_t most = bm_most_groups(l->channels, l->params.grids, l->params.num_linears);
+    const uint64_t room = bm_tensor_stride(BM_DTYPE_F32, most);
     bm_status status = BM_OK;
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, slab, l->channels, "scaled inputs", &l->scaled_inputs, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, piece, l->channels, "scaled weights", &l->scaled, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, piece, groups, "steps", &l->step, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, piece, groups, "zero points", &l->zero_point, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, piece, room, "steps", &l->step, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, piece, room, "zero points", &l->zero_point, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, slab, piece, "outputs", &l->outputs, err));
     if (l->params.input != BM_INPUT_FLOAT) {
         BM_TRY(bm_int8_rows_create(device, slab, l->channels, &l->input_codes, err));
@@ -299,7 +303,7 @@ bm_status bm_search_loss_create(bm_device *device, const bm_search_loss_params *
     BM_TRY(check(params, err));
     l->tokens = params->inputs->rows;
     l->channels = params->inputs->cols;
-    l->is_integer = runs_in_integers(&params->grid, params->input, l->channels);
+    l->is_integer = runs_in_integers(params->grids, params->num_linears, params->input, l->channels);
     l->weights = bm_alloc(l->tokens, sizeof *l->weights);
     BM_FAIL_IF(!l->weights, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_all(l, err));
@@ -309,6 +313,7 @@ bm_status bm_search_loss_create(bm_device *device, const bm_search_loss_params *
     l->params.inputs = NULL;
     l->params.zero_point = NULL;
     l->params.linears = NULL;
+    l->params.grids = NULL;
     l->params.token_weights = NULL;
     l->params.part = NULL;
     *out = l;

@@ -4,9 +4,9 @@
 //   J(s) = sum over linears l of weighting l, sum over tokens t of weight t |(x_t - z) W_l^T - Q((x_t - z) / s) Q(W_l s)^T|^2
 //          / (sum of weights * rows of all linears)
 //
-// Where weights have 8 bits, symmetric, one step a row that is not searched, and inputs have codes too, J is what
-// quant/equalize/int8_loss.h defines: the same codes, exact sums of their products, then float32. Any other grid is rounded to
-// and multiplied in float32.
+// Each linear is rounded on its own grid. Where all weights have 8 bits, symmetric, one step a row that is not searched, and inputs
+// have codes too, J is what quant/equalize/int8_loss.h defines: the same codes, exact sums of their products, then float32. Else
+// all are rounded and multiplied in float32.
 #ifndef BM_QUANT_SEARCH_LOSS_H
 #define BM_QUANT_SEARCH_LOSS_H
 
@@ -20,7 +20,7 @@ typedef struct bm_search_loss_params {
     const double *zero_point; // [channels]: what shift takes off the inputs; NULL: nothing. Needed by create alone.
     const bm_weights *const *linears; // [num_linears]: float32 in plain rows, as masters are; the weights live on
     uint32_t num_linears;
-    bm_grid_params grid;         // of weights; group_size channels: one step a row
+    const bm_grid_params *grids; // [num_linears]; group_size channels: one step a row. Needed by create alone.
     bm_input_kind input;         // static: the largest magnitude is the batch's act_amax
     bool nmse;                   // search_loss: a linear's errors count relative to the mean square of its outputs
     const double *token_weights; // [tokens], not negative; NULL: ones. Needed by create alone.
@@ -37,10 +37,10 @@ typedef struct bm_search_loss bm_search_loss;
 bm_status bm_search_loss_create(bm_device *device, const bm_search_loss_params *params, bm_search_loss **out,
                                 bm_error *err);
 void bm_search_loss_destroy(bm_search_loss **loss);
-// Device memory that one takes at most, create and runs included, for linears of rows output features together; without what
-// products take as bm_device_scratch.
+// Device memory that one takes at most, create and runs included, for linears of rows output features together, on these grids;
+// without what products take as bm_device_scratch.
 uint64_t bm_search_loss_bytes(bm_device *device, uint64_t tokens, uint64_t channels, uint64_t rows,
-                              const bm_grid_params *grid, bm_input_kind input);
+                              const bm_grid_params *grids, uint32_t num_grids, bm_input_kind input);
 
 // A bm_smooth_loss: context is a bm_search_loss. A candidate whose inputs or weights are not finite behind its scales loses NaN; in
 // float32 weights saturate instead, and it loses nearly all.

@@ -18,8 +18,9 @@ typedef struct bm_search_product {
 
 // Rows of a linear that are made at once.
 typedef struct bm_search_piece {
-    bm_tensor rows;   // of the master
-    uint32_t product; // and where they lie in it
+    bm_tensor rows;      // of the master
+    bm_grid_params grid; // of the linear
+    uint32_t product;    // and where they lie in it
     uint64_t first;
 } bm_search_piece;
 
@@ -51,7 +52,7 @@ struct bm_search_loss {
     bm_multiplier multiplier;
     bm_tensor scaled_inputs;    // of a slab
     bm_tensor scaled;           // [rows of a piece, channels]
-    bm_tensor step, zero_point; // of a piece
+    bm_tensor step, zero_point; // room for those of a piece
     bm_tensor outputs;          // [tokens of a slab, rows of a piece]
     bm_tensor zeros;            // [tokens of a slab, 1]: zero points of inputs
 };

@@ -96,10 +96,9 @@ void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out)
     const bm_plan *plan = emit->plan;
     const bm_arguments *a = emit->arguments;
     const bm_calibration_data *data = &plan->calibration;
-    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
     const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
     bm_calibration_shape s = {.dtype = bm_calibrate_dtype(a, emit->model, emit->device),
-                              .watches_both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS,
+                              .watches_both = plan->method->watches(&plan->params) == BM_WATCHES_BOTH_INPUTS,
                               .one_pass =
                                   plan->equalizes && (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan)),
                               .solving_bytes = bm_emit_solving_bytes(emit->device)};

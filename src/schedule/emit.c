@@ -73,9 +73,6 @@ static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, 
     c->num_pieces = 0;
     c->num_rows = 0;
     while (*member < num_members) {
-        const bm_plan_linear *linear = members[*member].linear;
-        if (c->num_pieces > 0 && c->pieces[0].member->linear->keeps_range != linear->keeps_range)
-            break; // solved in another way
         const uint64_t left = rows_of(&members[*member]) - *first, space = c->max_rows - c->num_rows;
         const uint64_t count = left <= space ? left : space / BM_STORE_ROWS * BM_STORE_ROWS;
         if (count == 0)
@@ -144,6 +141,14 @@ done:
     return status;
 }
 
+bm_method_params bm_emit_method_params(const bm_plan *plan, const bm_plan_linear *linear)
+{
+    bm_method_params params = bm_plan_method_params(plan, linear);
+    if (!linear->grid.search)
+        params.scale_search = BM_SEARCH_ABS_MAX;
+    return params;
+}
+
 static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *solving, chunk *c, bm_error *err)
 {
     const bm_tensor weights = bm_tensor_rows(&c->weights, 0, c->num_rows);
@@ -154,9 +159,7 @@ static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *so
                                  .rounded = c->rounded.view.buffer ? &rounded : NULL,
                                  .errors = c->errors,
                                  .phase = e->phase};
-    bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
-    if (c->pieces[0].member->linear->keeps_range)
-        params.scale_search = BM_SEARCH_ABS_MAX;
+    const bm_method_params params = bm_emit_method_params(e->plan, c->pieces[0].member->linear);
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < c->num_pieces; i++)
         BM_TRY(read_piece(e, solving, &c->pieces[i], c, err));
@@ -205,18 +208,12 @@ done:
     return status;
 }
 
-static bool are_alike(const bm_grid_params *a, const bm_grid_params *b)
-{
-    return a->bits == b->bits && a->group_size == b->group_size && a->symmetric == b->symmetric &&
-           a->nested == b->nested;
-}
-
 bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
                           const bm_emit_solving *solving, bm_error *err)
 {
     bm_status status = BM_OK;
     for (uint32_t first = 0, end = 0; first < num_members; first = end) {
-        while (end < num_members && are_alike(&members[first].linear->grid, &members[end].linear->grid))
+        while (end < num_members && bm_grid_is_same(&members[first].linear->grid, &members[end].linear->grid))
             end++;
         BM_TRY(emit_alike(emit, members + first, end - first, solving, err));
     }

@@ -72,9 +72,11 @@ typedef struct bm_emit_solving {
     bm_input_grid input;     // how the inputs of these linears are quantized
 } bm_emit_solving;
 
+// How the plan's method solves a linear on its grid.
+bm_method_params bm_emit_method_params(const bm_plan *plan, const bm_plan_linear *linear);
 // Reads the linears' rows as float32, solves them by the plan's method and writes codes, scales and zero points. Members
-// share in_features and what the plan says of their grids: their rows lie one below the other, so that a small linear
-// goes along with a large one.
+// share in_features; rows of neighbours on one grid lie one below the other, so that a small linear goes along with a large
+// one.
 bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
                           const bm_emit_solving *solving, bm_error *err);
 // Of a plan that equalizes: the tensors of a block that stay float, from its masters (bm_emit_float_tensors leaves them

@@ -110,9 +110,10 @@ uint32_t bm_equalizer_channels(const bm_model *model, bm_stage stage);
 // What is watched of inputs, and the tokens that a search and errors of outputs look at; tokens of sequences are not set.
 bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *emit, uint32_t channels);
 
-// The linears of a stage that a block computes with; those alone that are quantized, or all. Returns their number.
+// The linears of a stage that a block computes with; those alone that are quantized, or all. grids: of each, the plan's; NULL: not
+// wanted. Returns their number.
 uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, bool quantized,
-                              const bm_weights *out[BM_NUM_LINEARS]);
+                              const bm_weights *out[BM_NUM_LINEARS], bm_grid_params grids[BM_NUM_LINEARS]);
 // The search of a stage's scales [channels]: problem lacks tokens and the loss.
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);

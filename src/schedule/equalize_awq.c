@@ -121,20 +121,18 @@ static void make_scales(const void *context, uint32_t candidate, float *out)
 static bm_status find_losses(bm_equalizer *e, bm_stage stage, const double *m, const double *w, double *losses,
                              bm_error *err)
 {
-    const bm_plan_linear *first = bm_plan_first(e->emit->plan);
     bm_equalized_stage *s = &e->stages[stage];
     const bm_smooth_grid *grid = &s->record->search.first_grid;
     const bm_weights *members[BM_NUM_LINEARS];
+    bm_grid_params grids[BM_NUM_LINEARS];
     const bm_gram *gram = gram_of(e, stage, searched_segments(e->emit));
-    bm_gram_loss_params params = {.gram = &gram->hessian,
-                                  .linears = members,
-                                  .num_linears = bm_equalizer_members(e, stage, true, members),
-                                  .grid = first->grid,
-                                  .phase = e->emit->phase};
+    const bm_gram_loss_params params = {.gram = &gram->hessian,
+                                        .linears = members,
+                                        .num_linears = bm_equalizer_members(e, stage, true, members, grids),
+                                        .grids = grids,
+                                        .phase = e->emit->phase};
     bm_status status = BM_OK;
     uint64_t rows = 0;
-    if (first->per_channel)
-        params.grid.group_size = s->channels;
     for (uint32_t i = 0; i < params.num_linears; i++)
         rows += members[i]->out_features;
     const candidate_context context = {grid->candidates, s->channels, m, w};
@@ -153,7 +151,8 @@ bm_status bm_equalizer_search_awq(bm_equalizer *e, bm_stage stage, const bm_log 
     bm_smooth_record *record = &s->record->search;
     const uint64_t sequences = bm_channel_statistics_first(&s->statistics, a->smooth_step);
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t num_members = bm_equalizer_members(e, stage, true, members);
+    bm_grid_params grids[BM_NUM_LINEARS];
+    const uint32_t num_members = bm_equalizer_members(e, stage, true, members, grids);
     const bool judges_block = bm_equalizer_judges_block(e, stage);
     const uint64_t tokens = judges_block ? s->sequence_tokens : gram_of(e, stage, searched_segments(e->emit))->tokens;
     bm_status status = BM_OK;
@@ -166,9 +165,7 @@ bm_status bm_equalizer_search_awq(bm_equalizer *e, bm_stage stage, const bm_log 
     if (record->skipped)
         goto done;
     bm_channel_statistics_mean_magnitude(&s->statistics, 0, sequences, m);
-    const bm_plan_linear *first = bm_plan_first(e->emit->plan);
-    BM_TRY(bm_normalized_columns(e->emit->device, members, num_members,
-                                 first->per_channel ? s->channels : first->grid.group_size, w, err));
+    BM_TRY(bm_normalized_columns(e->emit->device, members, num_members, grids, w, err));
     bm_equalizer_share_heads(e, stage, w);
     BM_TRY(bm_awq_grid_create((uint32_t)a->awq_n_grid, a->awq_candidates == BM_AWQ_EXTENDED, &record->first_grid, err));
     losses = bm_alloc(record->first_grid.count, sizeof *losses);

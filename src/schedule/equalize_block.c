@@ -239,7 +239,7 @@ static bm_status begin(block_loss *l, bm_error *err)
     const bm_equalized_stage *s = &l->e->stages[l->stage];
     const uint32_t hidden = l->e->emit->model->config.hidden_size;
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t num_members = bm_equalizer_members(l->e, l->stage, true, members);
+    const uint32_t num_members = bm_equalizer_members(l->e, l->stage, true, members, NULL);
     bm_status status = BM_OK;
     bm_batch batch;
     uint64_t first, rows = 0;
@@ -266,14 +266,15 @@ static bm_status put_rounded(const block_loss *l, uint32_t candidate, bm_error *
 {
     const bm_block *masters = &l->e->masters;
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t count = bm_equalizer_members(l->e, l->stage, true, members);
+    bm_grid_params grids[BM_NUM_LINEARS];
+    const uint32_t count = bm_equalizer_members(l->e, l->stage, true, members, grids);
     bm_status status = BM_OK;
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
         for (uint32_t i = 0; i < count; i++)
             for (uint32_t p = 0; masters->linears[linear] == members[i] && p < members[i]->num_parts; p++) {
                 const bm_tensor *part = &members[i]->parts[p];
                 const bm_tensor rounded = bm_tensor_rows(&l->rounded, 0, part->rows);
-                BM_TRY(bm_scaled_rounding_run(l->device, &l->rounding, part, candidate, &rounded, err));
+                BM_TRY(bm_scaled_rounding_run(l->device, &l->rounding, &grids[i], part, candidate, &rounded, err));
                 BM_TRY(bm_weights_set_rows(l->device, l->e->scratch->linears[linear], p * members[i]->rows_per_part,
                                            &rounded, err));
             }
@@ -311,15 +312,14 @@ done:
 bm_status bm_equalizer_block_losses(bm_equalizer *e, bm_stage stage, const double *m, const double *w, double *losses,
                                     bm_error *err)
 {
-    const bm_plan_linear *first = bm_plan_first(e->emit->plan);
     const bm_equalized_stage *s = &e->stages[stage];
     const bm_smooth_grid *candidates = &s->record->search.first_grid;
     const uint32_t most = (uint32_t)bm_min_u64(CANDIDATES_AT_ONCE, candidates->count);
-    bm_grid_params grid = first->grid;
+    const bm_weights *members[BM_NUM_LINEARS];
+    bm_grid_params grids[BM_NUM_LINEARS];
+    const uint32_t num_members = bm_equalizer_members(e, stage, true, members, grids);
     block_loss l = {.e = e, .device = e->emit->device, .stage = stage};
     bm_status status = BM_OK;
-    if (first->per_channel)
-        grid.group_size = s->channels;
     float *scales = bm_alloc(most, s->channels * sizeof *scales);
     BM_FAIL_IF(!scales, err, BM_E_MEMORY, "out of memory");
     BM_TRY(begin(&l, err));
@@ -327,7 +327,8 @@ bm_status bm_equalizer_block_losses(bm_equalizer *e, bm_stage stage, const doubl
         const uint32_t count = (uint32_t)bm_min_u64(most, candidates->count - i);
         for (uint32_t k = 0; k < count; k++)
             bm_awq_scales(&candidates->candidates[i + k], s->channels, m, w, scales + (size_t)k * s->channels);
-        BM_TRY(bm_scaled_rounding_begin(l.device, &grid, l.rounded.rows, s->channels, scales, count, &l.rounding, err));
+        BM_TRY(bm_scaled_rounding_begin(l.device, grids, num_members, l.rounded.rows, s->channels, scales, count,
+                                        &l.rounding, err));
         for (uint32_t k = 0; k < count; k++)
             BM_TRY(find_loss(&l, k, &losses[i + k], err));
         bm_scaled_rounding_end(&l.rounding);

@@ -83,6 +83,35 @@ static uint64_t most_rows_of(const bm_model *model, bm_stage stage)
     return most;
 }
 
+// The grids of a block's quantized linears of a stage. Returns their number.
+static uint32_t grids_of(const bm_plan *plan, uint32_t block, bm_stage stage, bm_grid_params grids[BM_NUM_LINEARS])
+{
+    uint32_t count = 0;
+    for (uint32_t i = block * plan->linears_per_block; i < (block + 1) * plan->linears_per_block; i++)
+        if (plan->linears[i].quantized && bm_linear_stage(plan->linears[i].linear) == stage)
+            grids[count++] = plan->linears[i].grid;
+    return count;
+}
+
+// What a stage's search takes at most, of any block: by the sample, where it has one, and to set weights beside their groups.
+static uint64_t search_bytes(const bm_emit_context *emit, bm_stage stage, uint64_t sample, bool by_sample,
+                             bool by_columns)
+{
+    const uint32_t channels = bm_equalizer_channels(emit->model, stage);
+    const uint64_t rows = rows_of(emit->model, stage);
+    uint64_t most = 0;
+    for (uint32_t block = 0; block < emit->model->config.num_hidden_layers; block++) {
+        bm_grid_params grids[BM_NUM_LINEARS];
+        const uint32_t count = grids_of(emit->plan, block, stage, grids);
+        if (by_sample && count > 0)
+            most = bm_max_u64(
+                most, bm_search_loss_bytes(emit->device, sample, channels, rows, grids, count, emit->plan->input));
+        for (uint32_t i = 0; i < count && by_columns; i++)
+            most = bm_max_u64(most, bm_normalized_columns_bytes(rows, channels, grids[i].group_size));
+    }
+    return most;
+}
+
 bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t batch_tokens)
 {
     const bm_arguments *a = emit->arguments;
@@ -96,16 +125,10 @@ bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t bat
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
         const uint64_t sample = count_tokens(&emit->plan->calibration, &params), rows = rows_of(emit->model, stage);
         const uint64_t one_rows = most_rows_of(emit->model, stage), measured = bm_min_u64(sample, BM_MEASURED_TOKENS);
-        bm_grid_params grid = bm_plan_first(emit->plan)->grid;
-        grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
-        if (!by_grams)
-            m.search = bm_max_u64(m.search,
-                                  bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
+        m.search = bm_max_u64(m.search, search_bytes(emit, stage, sample, !by_grams, params.magnitudes));
         m.measured = bm_max_u64(m.measured, measured * (4 * rows + 4 * one_rows + 12 * (uint64_t)channels + 32));
         m.multiplied = bm_max_u64(m.multiplied, bm_max_u64(sample, one_rows) * channels);
         m.kept += bm_activation_statistics_bytes(&params, sample);
-        if (params.magnitudes)
-            m.search = bm_max_u64(m.search, bm_normalized_columns_bytes(rows, channels, grid.group_size));
         const uint64_t grams = bm_equalizer_gram_bytes(emit, stage);
         m.grams += grams;
         if (grams > 0) {

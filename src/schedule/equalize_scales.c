@@ -24,7 +24,8 @@ void bm_equalizer_share_heads(const bm_equalizer *e, bm_stage stage, double *val
         bm_join_heads_mean(values, e->stages[stage].channels, e->emit->model->config.head_dim, shared);
 }
 
-static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)
+// What is planned for a linear that the block computes with: a part of it, where the checkpoint has several in one.
+static const bm_plan_linear *planned(const bm_equalizer *e, bm_linear_id linear)
 {
     const bm_plan *plan = e->emit->plan;
     for (uint32_t i = e->block * plan->linears_per_block; i < (e->block + 1) * plan->linears_per_block; i++) {
@@ -32,18 +33,23 @@ static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)
         const uint32_t count = bm_linear_parts(plan->linears[i].linear, parts);
         for (uint32_t p = 0; p < count; p++)
             if (parts[p] == linear)
-                return plan->linears[i].quantized;
+                return &plan->linears[i];
     }
-    return false;
+    return NULL;
 }
 
 uint32_t bm_equalizer_members(const bm_equalizer *e, bm_stage stage, bool quantized,
-                              const bm_weights *out[BM_NUM_LINEARS])
+                              const bm_weights *out[BM_NUM_LINEARS], bm_grid_params grids[BM_NUM_LINEARS])
 {
     uint32_t count = 0;
-    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
-        if (e->masters.linears[linear] && bm_linear_stage(linear) == stage && (!quantized || is_quantized(e, linear)))
-            out[count++] = e->masters.linears[linear];
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        const bm_plan_linear *p = planned(e, linear);
+        if (!e->masters.linears[linear] || bm_linear_stage(linear) != stage || (quantized && !p->quantized))
+            continue;
+        if (grids)
+            grids[count] = p->grid;
+        out[count++] = e->masters.linears[linear];
+    }
     return count;
 }
 
@@ -218,7 +224,7 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
     const bm_arguments *arguments = e->emit->arguments;
     const bm_equalized_stage *s = &e->stages[stage];
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t count = bm_equalizer_members(e, stage, false, members);
+    const uint32_t count = bm_equalizer_members(e, stage, false, members, NULL);
     bm_status status = BM_OK;
     const bool compat = arguments->compat == BM_COMPAT_PADDLESLIM;
     const uint64_t batch = s->statistics.batch,
@@ -254,7 +260,7 @@ static bm_status find_awq_scales(bm_equalizer *e, bm_stage stage, float *w, floa
                                  float *scales, bm_error *err)
 {
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t count = bm_equalizer_members(e, stage, false, members);
+    const uint32_t count = bm_equalizer_members(e, stage, false, members, NULL);
     bm_status status = BM_OK;
     BM_TRY(find_weights(e, stage, members, count, w, largest_weights, err));
     BM_TRY(bm_equalizer_search_awq(e, stage, log, scales, err));

@@ -103,12 +103,10 @@ static bm_status make_loss(bm_equalizer *e, bm_stage stage, bm_smooth_problem *p
     bm_equalized_stage *s = &e->stages[stage];
     const uint32_t num_sample = s->watched.num_sample;
     const bm_weights *members[BM_NUM_LINEARS];
-    bm_grid_params grid = bm_plan_first(plan)->grid;
+    bm_grid_params grids[BM_NUM_LINEARS];
     bm_status status = BM_OK;
     double *token_weights = NULL;
     uint8_t *part = NULL;
-    if (bm_plan_first(plan)->per_channel)
-        grid.group_size = s->channels;
     BM_TRY(bm_equalizer_token_weights(e, stage, &token_weights, err));
     if (problem && problem->part_a) {
         part = bm_alloc(num_sample, 1);
@@ -120,9 +118,8 @@ static bm_status make_loss(bm_equalizer *e, bm_stage stage, bm_smooth_problem *p
     const bm_search_loss_params params = {.inputs = &s->watched.sample,
                                           .zero_point = s->shift,
                                           .linears = members,
-                                          .num_linears =
-                                              bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members),
-                                          .grid = grid,
+                                          .num_linears = bm_equalizer_members(e, stage, true, members, grids),
+                                          .grids = grids,
                                           .input = plan->input,
                                           .nmse = a->search_loss == BM_LOSS_NMSE,
                                           .token_weights = token_weights,
@@ -193,7 +190,7 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
     bm_equalized_stage *s = &e->stages[stage];
     const bm_smooth_search_params params = search_params(a, s->channels);
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t num_members = bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members);
+    const uint32_t num_members = bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members, NULL);
     bm_status status = BM_OK;
     compat_loss host_loss = {0};
     uint32_t num_found = 0;

@@ -47,15 +47,8 @@ done:
     return status;
 }
 
-static bm_grid_params grid_of(const bm_emit_context *emit)
-{
-    bm_grid_params grid = bm_plan_first(emit->plan)->grid;
-    if (bm_plan_first(emit->plan)->per_channel || CHANNELS % grid.group_size != 0)
-        grid.group_size = CHANNELS;
-    return grid;
-}
-
-static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights, bm_error *err)
+static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights,
+                        const bm_grid_params *grid, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_search_loss *loss = NULL;
@@ -64,7 +57,7 @@ static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, co
     for (uint32_t c = 0; c < CHANNELS; c++)
         scales[c] = 1;
     const bm_search_loss_params params = {
-        .inputs = inputs, .linears = &weights, .num_linears = 1, .grid = grid_of(emit), .input = emit->plan->input};
+        .inputs = inputs, .linears = &weights, .num_linears = 1, .grids = grid, .input = emit->plan->input};
     const bm_smooth_batch batch = {.count = 1, .scales = scales, .act_amax = (const double[]){3}, .token_share = 1};
     BM_TRY(bm_search_loss_create(emit->device, &params, &loss, err));
     BM_TRY(bm_search_loss_run(loss, &batch, losses, err));
@@ -75,7 +68,7 @@ done:
 
 // Sums of products, what candidates lose by them, and where candidates come from.
 static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights,
-                            bm_error *err)
+                            const bm_grid_params *grid, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_gram gram = {0};
@@ -89,18 +82,35 @@ static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs
     BM_TRY(bm_gram_create(emit->device, CHANNELS, false, &gram, err));
     BM_TRY(bm_gram_add(&multiplier, &gram, inputs, NULL, err));
     BM_TRY(bm_gram_finish(emit->device, &gram, NULL, err));
-    const bm_gram_loss_params params = {
-        .gram = &gram.hessian, .linears = &weights, .num_linears = 1, .grid = grid_of(emit)};
+    const bm_gram_loss_params params = {.gram = &gram.hessian, .linears = &weights, .num_linears = 1, .grids = grid};
     BM_TRY(bm_gram_losses(&multiplier, &params, scales, 1, &loss, err));
     if (multiplier.split.choice.gflops > 0) {
         BM_TRY(bm_rough_gram_create(emit->device, &gram.hessian, &rough, err));
         BM_TRY(bm_rough_losses(&multiplier, &rough, &params, scales, 1, &loss, err));
     }
-    BM_TRY(bm_normalized_columns(emit->device, &weights, 1, params.grid.group_size, means, err));
+    BM_TRY(bm_normalized_columns(emit->device, &weights, 1, grid, means, err));
 done:
     bm_rough_gram_destroy(&rough);
     bm_gram_destroy(&gram);
     bm_multiplier_free(&multiplier);
+    return status;
+}
+
+// What searches of linears of one grid need.
+static bm_status search_on(const bm_emit_context *emit, const bm_plan_linear *linear, const bm_tensor *inputs,
+                           const bm_weights *weights, bm_error *err)
+{
+    const bm_arguments *a = emit->arguments;
+    const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
+    bm_grid_params grid = linear->grid;
+    bm_status status = BM_OK;
+    if (linear->per_channel || CHANNELS % grid.group_size != 0)
+        grid.group_size = CHANNELS;
+    if ((a->smooth && a->smooth_piecewise_search) || searches_steps)
+        BM_TRY(search(emit, inputs, weights, &grid, err));
+    if (bm_job_scales_by_awq(a))
+        BM_TRY(search_awq(emit, inputs, weights, &grid, err));
+done:
     return status;
 }
 
@@ -121,11 +131,9 @@ bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, cons
     BM_TRY(make_numbers(emit->device, BM_DTYPE_F32, ROWS, &rows, err));
     BM_TRY(bm_weights_create(emit->device, ROWS, CHANNELS, BM_DTYPE_F32, "warm up", &bm_masters_choice, &weights, err));
     BM_TRY(bm_weights_set_rows(emit->device, weights, 0, &rows, err));
-    const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
-    if ((a->smooth && a->smooth_piecewise_search) || searches_steps)
-        BM_TRY(search(emit, &inputs, weights, err));
-    if (bm_job_scales_by_awq(a))
-        BM_TRY(search_awq(emit, &inputs, weights, err));
+    for (uint32_t i = 0; i < emit->plan->num_linears; i++)
+        if (bm_plan_begins_grid(emit->plan, i))
+            BM_TRY(search_on(emit, &emit->plan->linears[i], &inputs, weights, err));
     BM_TRY(bm_progress_tell(progress, &steps[1], err));
 done:
     bm_weights_destroy(&weights);

@@ -11,7 +11,7 @@ typedef struct bm_group {
     bm_multiplier *multiplier;
     const bm_plan_linear *members[BM_NUM_LINEARS]; // those that are quantized
     uint32_t num_members;                          // 0: nothing is watched
-    bm_method_params params;                       // of all members: they share group size, bits and search
+    bm_method_params params;                       // of the first: members may have grids of their own
     void *state;                                   // of the method
     const bm_equalizer *equalizer;                 // of the block; NULL: it is as in the checkpoint
     bm_group_record found;                         // by bm_group_prepare

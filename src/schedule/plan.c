@@ -334,6 +334,19 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     return &plan->linears[i];
 }
 
+bool bm_plan_begins_grid(const bm_plan *plan, uint32_t i)
+{
+    const bm_plan_linear *l = plan->linears;
+    bool begins = l[i].quantized;
+    for (uint32_t k = 0; k < i && begins; k++) {
+        bm_grid_params grid = l[k].grid;
+        if (l[k].per_channel && l[i].per_channel)
+            grid.group_size = l[i].grid.group_size;
+        begins = !l[k].quantized || !bm_grid_is_same(&grid, &l[i].grid);
+    }
+    return begins;
+}
+
 const char *bm_plan_linear_name(const bm_plan *plan, const bm_plan_linear *linear, char out[BM_TENSOR_NAME_SIZE])
 {
     if (plan->has_head && linear == &plan->linears[plan->num_linears]) {

@@ -13,9 +13,9 @@ typedef struct bm_plan_linear {
     uint32_t block;
     bm_linear_id linear;
     uint32_t out_features, in_features;
-    bool quantized;      // false: an entry of skip_list_names matches its name
-    bool keeps_range;    // its name has an entry of clip_skip: steps are those of the abs-max
-    bool per_channel;    // one scale an output channel: the grid's group is all of in_features
+    bool quantized;   // false: an entry of skip_list_names matches its name
+    bool keeps_range; // its name has an entry of clip_skip: steps are those of the abs-max, so its grid has no search
+    bool per_channel; // one scale an output channel: the grid's group is all of in_features
     bm_grid_params grid; // where its codes lie
 } bm_plan_linear;
 
@@ -74,8 +74,11 @@ bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_n
 // Errors: those of bm_calibration_data_load; under `strict` its notes, and fewer than two tokens a channel for GPTQ.
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
                             bm_error *err);
-// The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.
+// The first linear that is quantized: there is one where the plan has a method. Whether it has one scale a channel, and the type of
+// its scales, hold for all of the plan; its grid need not.
 const bm_plan_linear *bm_plan_first(const bm_plan *plan);
+// Whether linear i is quantized, and none before it is on its grid; with one scale a channel it may be wider.
+bool bm_plan_begins_grid(const bm_plan *plan, uint32_t i);
 // The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
 uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first);
 // Whether a linear that is q, k and v in one is quantized, which vLLM does not load.

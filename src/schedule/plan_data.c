@@ -4,10 +4,7 @@
 
 bool bm_plan_method_watches(const bm_plan *plan)
 {
-    if (!plan->method)
-        return false;
-    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
-    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
+    return plan->method && plan->method->watches(&plan->params) != BM_WATCHES_NOTHING;
 }
 
 bool bm_plan_solves_by_float(const bm_plan *plan)

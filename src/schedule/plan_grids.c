@@ -190,7 +190,7 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
                              .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
                              .symmetric = arguments->symmetric,
                              .scale_dtype = scale_dtype,
-                             .search = arguments->scale_search != BM_SCALE_ABS_MAX,
+                             .search = arguments->scale_search != BM_SCALE_ABS_MAX && !linear->keeps_range,
                              .signed_scales = tries_negative_steps(arguments, linear->per_channel),
                              .clip_n_grid = arguments->clips_by_thresholds ? (uint32_t)arguments->clip_n_grid : 0,
                              .clip_max_shrink = (float)arguments->clip_max_shrink};

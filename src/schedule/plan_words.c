@@ -431,6 +431,14 @@ static void write_notes(const bm_notes *notes, bm_json_writer *writer)
         bm_json_put_string(writer, NULL, notes->items[i].text);
 }
 
+static bool tries_both_signs(const bm_plan *plan)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        any = any || (plan->linears[i].quantized && plan->linears[i].grid.signed_scales);
+    return any;
+}
+
 void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
 {
     bm_json_begin_object(writer, "resolved");
@@ -444,7 +452,7 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
         bm_json_put_integer(writer, "group_size", plan->mixture ? arguments->group_size : bm_plan_group_size(first));
         bm_json_put_bool(writer, "symmetric", plan->mixture ? arguments->symmetric : first->grid.symmetric);
         bm_json_put_string(writer, "scale_search", bm_scale_search_name((bm_scale_search)plan->params.scale_search));
-        bm_json_put_bool(writer, "signed_scales", first->grid.signed_scales);
+        bm_json_put_bool(writer, "signed_scales", tries_both_signs(plan));
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
         if (plan->mixture)
             bm_json_put_string(writer, "gguf_type", bm_gguf_mixture_name(arguments->gguf_type));

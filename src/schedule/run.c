@@ -354,15 +354,18 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
 
 static bm_status warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
 {
-    const bm_plan_linear *first = bm_plan_first(p->plan);
-    char name[BM_TENSOR_NAME_SIZE];
-    bm_linear_tensor_name(p->plan->family, first->block, first->linear, ".weight", name);
-    const bm_method_params params = bm_plan_method_params(p->plan, first);
     bm_status status = BM_OK;
     if (bm_plan_watches(p->plan))
         BM_TRY(bm_warm_up_evaluation(p->model, NULL, p->device, bm_calibrate_dtype(p->arguments, p->model, p->device),
                                      p->progress, err));
-    BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
+    for (uint32_t i = 0; i < p->plan->num_linears; i++) {
+        const bm_plan_linear *linear = &p->plan->linears[i];
+        const bm_method_params params = bm_emit_method_params(p->plan, linear);
+        char name[BM_TENSOR_NAME_SIZE];
+        bm_linear_tensor_name(p->plan->family, linear->block, linear->linear, ".weight", name);
+        if (bm_plan_begins_grid(p->plan, i))
+            BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
+    }
     if (p->plan->equalizes)
         BM_TRY(bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
 done:

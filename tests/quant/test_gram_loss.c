@@ -15,6 +15,7 @@ static struct {
     float inputs[TOKENS * MAX_CHANNELS], weights[LINEARS][MAX_ROWS * MAX_CHANNELS], scales[CANDIDATES * MAX_CHANNELS];
     bm_tensor gram;
     bm_weights *linears[LINEARS];
+    bm_grid_params grids[LINEARS];
     bm_multiplier multiplier;
 } g;
 
@@ -65,16 +66,28 @@ static void destroy(void)
     destroy_tensors();
 }
 
+// group_size 0: one step a row.
+static bm_grid_params grid_of(uint32_t bits, uint32_t group_size, bool symmetric)
+{
+    return (bm_grid_params){.bits = bits,
+                            .group_size = group_size ? group_size : g.channels,
+                            .symmetric = symmetric,
+                            .scale_dtype = BM_DTYPE_F32,
+                            .search = true}; // not looked at
+}
+
+static bm_gram_loss_params params_on(bm_grid_params first, bm_grid_params second)
+{
+    g.grids[0] = first, g.grids[1] = second;
+    return (bm_gram_loss_params){
+        .gram = &g.gram, .linears = (const bm_weights *const *)g.linears, .num_linears = LINEARS, .grids = g.grids};
+}
+
+// Of linears on one grid.
 static bm_gram_loss_params params_of(uint32_t bits, uint32_t group_size, bool symmetric)
 {
-    return (bm_gram_loss_params){.gram = &g.gram,
-                                 .linears = (const bm_weights *const *)g.linears,
-                                 .num_linears = LINEARS,
-                                 .grid = {.bits = bits,
-                                          .group_size = group_size ? group_size : g.channels,
-                                          .symmetric = symmetric,
-                                          .scale_dtype = BM_DTYPE_F32,
-                                          .search = true}}; // not looked at
+    const bm_grid_params grid = grid_of(bits, group_size, symmetric);
+    return params_on(grid, grid);
 }
 
 static void round_group(double *w, uint32_t count, const bm_grid_params *grid)
@@ -100,12 +113,13 @@ static double by_tokens(const bm_gram_loss_params *p, uint32_t candidate)
     double loss = 0;
     for (uint32_t l = 0; l < LINEARS; l++)
         for (uint32_t r = 0; r < g.rows[l]; r++) {
+            const bm_grid_params *grid = &p->grids[l];
             const float *w = g.weights[l] + (size_t)r * g.channels;
             double q[MAX_CHANNELS];
             for (uint32_t c = 0; c < g.channels; c++)
                 q[c] = (double)(w[c] * s[c]);
-            for (uint32_t c = 0; c < g.channels; c += p->grid.group_size)
-                round_group(q + c, (uint32_t)bm_min_u64(p->grid.group_size, g.channels - c), &p->grid);
+            for (uint32_t c = 0; c < g.channels; c += grid->group_size)
+                round_group(q + c, (uint32_t)bm_min_u64(grid->group_size, g.channels - c), grid);
             for (uint32_t t = 0; t < TOKENS; t++) {
                 double error = 0;
                 for (uint32_t c = 0; c < g.channels; c++) {
@@ -125,8 +139,9 @@ static void check(const bm_gram_loss_params *params)
     for (uint32_t i = 0; i < CANDIDATES; i++) {
         const double expected = by_tokens(params, i);
         if (!(fabs(losses[i] - expected) <= 2e-5 * expected))
-            fail_msg("%u bits, groups of %u, candidate %u: found %.10g, expected %.10g", params->grid.bits,
-                     params->grid.group_size, i, losses[i], expected);
+            fail_msg("%u bits, groups of %u, and %u bits, groups of %u, candidate %u: found %.10g, expected %.10g",
+                     params->grids[0].bits, params->grids[0].group_size, params->grids[1].bits,
+                     params->grids[1].group_size, i, losses[i], expected);
     }
 }
 
@@ -140,13 +155,30 @@ static void losses_are_those_of_the_tokens(void **state)
         make(shapes[i][0], shapes[i][1], shapes[i][2], i == 0 ? 64 : 0);
         for (uint32_t bits = 2; bits <= 8; bits += bits == 4 ? 4 : 1)
             for (uint32_t symmetric = 0; symmetric < 2; symmetric++) {
-                const bm_gram_loss_params grouped = params_of(bits, 32, symmetric),
-                                          rows = params_of(bits, 0, symmetric);
+                const bm_gram_loss_params grouped = params_of(bits, 32, symmetric);
                 check(&grouped);
+                const bm_gram_loss_params rows = params_of(bits, 0, symmetric);
                 check(&rows);
             }
         destroy();
     }
+}
+
+// Few groups and many, few bits and many, with zero points and without, in either order.
+static void each_linear_is_rounded_on_its_own_grid(void **state)
+{
+    (void)state;
+    make(160, 200, 31, 64);
+    const bm_grid_params pairs[][2] = {{grid_of(4, 32, false), grid_of(6, 16, true)},
+                                       {grid_of(5, 32, true), grid_of(8, 32, true)},
+                                       {grid_of(3, 0, true), grid_of(3, 4, false)}};
+    for (size_t i = 0; i < BM_COUNT(pairs); i++) {
+        const bm_gram_loss_params params = params_on(pairs[i][0], pairs[i][1]);
+        check(&params);
+        const bm_gram_loss_params turned = params_on(pairs[i][1], pairs[i][0]);
+        check(&turned);
+    }
+    destroy();
 }
 
 static void one_candidate_loses_what_it_does_among_others(void **state)
@@ -216,6 +248,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_those_of_the_tokens),
+        cmocka_unit_test(each_linear_is_rounded_on_its_own_grid),
         cmocka_unit_test(one_candidate_loses_what_it_does_among_others),
         cmocka_unit_test(cuts_of_rows_and_candidates_lose_what_all_do),
         cmocka_unit_test(zeros_lose_nothing_and_infinities_all),

@@ -11,6 +11,17 @@
 
 static const bm_gemm_choice plain = {.name = "masters", .form = BM_GEMM_ROWS, .group = 64, .slice = 8, .gflops = 1};
 
+enum { MAX_LINEARS = 3 };
+
+// In groups of one size.
+static bm_status normalize(bm_weights *const *w, uint32_t num_linears, uint32_t group_size, double *out, bm_error *err)
+{
+    bm_grid_params grids[MAX_LINEARS];
+    for (uint32_t l = 0; l < MAX_LINEARS; l++)
+        grids[l] = (bm_grid_params){.group_size = group_size};
+    return bm_normalized_columns(test_device, (const bm_weights *const *)w, num_linears, grids, out, err);
+}
+
 // A linear of zeros. rows_a_part: 0: all in one part.
 static bm_weights *make_linear(uint32_t rows, uint32_t cols, bm_dtype dtype, uint32_t rows_a_part)
 {
@@ -45,20 +56,27 @@ static void two_linears_by_hand(void **state)
     double got[6];
     set_rows(w[0], 0, 2, first);
     set_rows(w[1], 0, 1, second);
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const *)w, 2, 4, got, &failure));
+    MUST(normalize(w, 2, 4, got, &failure));
     for (uint32_t c = 0; c < 6; c++)
         assert_true(got[c] == groups[c] / 3);
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const *)w, 2, 6, got, &failure));
+    MUST(normalize(w, 2, 6, got, &failure));
     for (uint32_t c = 0; c < 6; c++)
         assert_true(got[c] == rows[c] / 3);
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const *)w + 1, 1, 4, got, &failure));
+    MUST(normalize(w + 1, 1, 4, got, &failure));
     for (uint32_t c = 0; c < 6; c++)
         assert_true(got[c] == (double)fabsf(second[c]) / 4);
+    // Each in groups of its own: the second is the same in rows and in groups.
+    static const bm_grid_params own[] = {{.group_size = 4}, {.group_size = 6}};
+    const bm_weights *const turned[] = {w[1], w[0]};
+    MUST(bm_normalized_columns(test_device, turned, 2, own, got, &failure));
+    for (uint32_t c = 0; c < 6; c++)
+        assert_true(got[c] == rows[c] / 3);
+    MUST(bm_normalized_columns(test_device, (const bm_weights *const *)w, 2, own, got, &failure));
+    for (uint32_t c = 0; c < 6; c++)
+        assert_true(got[c] == groups[c] / 3);
     bm_weights_destroy(&w[0]);
     bm_weights_destroy(&w[1]);
 }
-
-enum { MAX_LINEARS = 3 };
 
 typedef struct columns_case {
     uint32_t channels, group_size, num_linears;
@@ -117,8 +135,7 @@ static void means_are_those_of_float64(void **state)
             add_rows(t, &random, w[l], sums);
             rows += t->rows[l];
         }
-        MUST(bm_normalized_columns(test_device, (const bm_weights *const *)w, t->num_linears, t->group_size, got,
-                                   &failure));
+        MUST(normalize(w, t->num_linears, t->group_size, got, &failure));
         for (uint32_t c = 0; c < t->channels; c++) {
             const double want = sums[c] / rows, rounding = 0x1p-23 + 0x1p-24 * (64 + rows / 64.0);
             if (!(fabs(got[c] - want) <= rounding * want))
@@ -148,7 +165,7 @@ static void slices_are_added(void **state)
     assert_true(told <= UINT64_C(64) << 20 && told == bm_normalized_columns_bytes(128, COLS, GROUP));
     MUST(bm_device_wait(test_device, &failure));
     const uint64_t before = test_device->peak_bytes = bm_device_live_bytes(test_device);
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const[]){w}, 1, GROUP, got, &failure));
+    MUST(normalize(&w, 1, GROUP, got, &failure));
     assert_true(test_device->peak_bytes - before <= told + 24 * 4096); // what a driver rounds up to
     for (uint32_t c = 0; c < COLS; c++) {
         const uint32_t full = (uint32_t)bm_min_u64(ROWS, (c % GROUP + 1) * BLOCK);
@@ -167,11 +184,11 @@ static void what_is_not_a_number_is_seen(void **state)
     static const float values[2 * COLS] = {1, 2, NAN, 1, 4, 2, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1};
     bm_weights *w = make_linear(2, COLS, BM_DTYPE_F32, 0);
     double got[COLS];
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const[]){w}, 1, 4, got, &failure));
+    MUST(normalize(&w, 1, 4, got, &failure));
     for (uint32_t c = 0; c < COLS; c++)
         assert_true(got[c] == 0);
     MUST(bm_tensor_upload(test_device, &w->parts[0], values, &failure));
-    MUST(bm_normalized_columns(test_device, (const bm_weights *const[]){w}, 1, 4, got, &failure));
+    MUST(normalize(&w, 1, 4, got, &failure));
     assert_true(isnan(got[2]));
     assert_true(got[4] == 1 && got[5] == 0.75 && got[6] == 0.625 && got[7] == 0.5);
     bm_weights_destroy(&w);
@@ -185,7 +202,7 @@ static void wrong_arguments_are_refused(void **state)
     double got[12];
     MUST(bm_weights_create(test_device, 16, 8, BM_DTYPE_F32, "packed", &panels, &packed, &failure));
     const struct {
-        const bm_weights *linears[2];
+        bm_weights *linears[2];
         uint32_t num_linears, group_size;
         const char *words;
     } calls[] = {
@@ -197,9 +214,8 @@ static void wrong_arguments_are_refused(void **state)
     };
     for (size_t i = 0; i < BM_COUNT(calls); i++) {
         bm_error err = {0};
-        assert_int_equal(
-            bm_normalized_columns(test_device, calls[i].linears, calls[i].num_linears, calls[i].group_size, got, &err),
-            BM_E_ARGUMENT);
+        assert_int_equal(normalize(calls[i].linears, calls[i].num_linears, calls[i].group_size, got, &err),
+                         BM_E_ARGUMENT);
         assert_string_equal(err.message, calls[i].words);
     }
     bm_weights_destroy(&w);

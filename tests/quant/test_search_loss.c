@@ -26,6 +26,7 @@ typedef struct group {
     double act_amax[CANDIDATES];
     bm_tensor sample;
     bm_weights *linears[MAX_LINEARS];
+    bm_grid_params grids[MAX_LINEARS];
 } group;
 static group g;
 
@@ -84,11 +85,13 @@ static void destroy_group(void)
 static bm_search_loss_params params_of(bm_grid_params grid, bm_input_kind input, bool nmse)
 {
     grid.group_size = grid.group_size ? grid.group_size : g.channels;
+    for (uint32_t l = 0; l < MAX_LINEARS; l++)
+        g.grids[l] = grid;
     return (bm_search_loss_params){.inputs = &g.sample,
                                    .zero_point = g.zero_point,
                                    .linears = (const bm_weights *const *)g.linears,
                                    .num_linears = g.num_linears,
-                                   .grid = grid,
+                                   .grids = g.grids,
                                    .input = input,
                                    .nmse = nmse};
 }
@@ -249,8 +252,9 @@ static double expected_loss(const bm_search_loss_params *p, uint32_t candidate, 
             double q[MAX_CHANNELS];
             for (uint32_t c = 0; c < g.channels; c++)
                 q[c] = (double)(g.weights[r * g.channels + c] * s[c]);
-            for (uint32_t c = 0; c < g.channels; c += p->grid.group_size)
-                round_group(q + c, (uint32_t)bm_min_u64(p->grid.group_size, g.channels - c), &p->grid);
+            const bm_grid_params *grid = &p->grids[l];
+            for (uint32_t c = 0; c < g.channels; c += grid->group_size)
+                round_group(q + c, (uint32_t)bm_min_u64(grid->group_size, g.channels - c), grid);
             for (uint32_t t = 0; t < g.tokens; t++) {
                 double y = 0, yq = 0, most = 0;
                 for (uint32_t c = 0; c < g.channels; c++)
@@ -307,11 +311,38 @@ static void losses_of_other_grids_are_those_of_the_formula(void **state)
     double plain[CANDIDATES], searched[CANDIDATES], less = 0;
     bm_search_loss_params params = params_of(cases[0].grid, BM_INPUT_FLOAT, false);
     run(&params, CANDIDATES, 1, plain);
-    params.grid.search = true;
+    for (uint32_t l = 0; l < g.num_linears; l++)
+        g.grids[l].search = true;
     run(&params, CANDIDATES, 1, searched);
     for (uint32_t c = 0; c < CANDIDATES; c++)
         less += plain[c] - searched[c];
     assert_true(less > 0);
+    destroy_group();
+}
+
+// One linear that is not of 8 bits is enough: products are of float32.
+static void linears_lose_on_their_own_grids(void **state)
+{
+    (void)state;
+    static const uint32_t rows[MAX_LINEARS] = {70, 33, 9};
+    static const bm_grid_params narrow = {3, 12, false, BM_DTYPE_F32, false, false, false, 0, 0},
+                                wide = {6, 0, true, BM_DTYPE_F32, false, false, false, 0, 0};
+    make_group(75, 72, 3, rows);
+    for (uint32_t k = 0; k < 6; k++) {
+        double found[CANDIDATES];
+        const bm_search_loss_params params =
+            params_of(plain_grid, k % 2 ? BM_INPUT_STATIC : BM_INPUT_FLOAT, k % 4 == 1);
+        g.grids[k % 3] = narrow;
+        if (k > 2) {
+            g.grids[(k + 1) % 3] = wide;
+            g.grids[(k + 1) % 3].group_size = g.channels;
+        }
+        run(&params, CANDIDATES, 1, found);
+        for (uint32_t c = 0; c < CANDIDATES; c++) {
+            const double expected = expected_loss(&params, c, 1);
+            assert_close(found[c], expected, 1e-3 * expected);
+        }
+    }
     destroy_group();
 }
 
@@ -392,7 +423,7 @@ static void one_token_and_zeros_lose_what_they_should(void **state)
     MUST(bm_fill(test_device, g.linears[0]->parts[0].view, 0, &failure));
     params.nmse = true;
     for (uint32_t i = 0; i < 2; i++) {
-        params.grid.bits = i ? 4 : 8;
+        g.grids[0].bits = i ? 4 : 8;
         run(&params, CANDIDATES, 1, found);
         for (uint32_t c = 0; c < CANDIDATES; c++)
             assert_true(found[c] == 0);
@@ -490,8 +521,10 @@ static void memory_is_what_was_told(void **state)
         bm_search_loss *loss = NULL;
         const bm_search_loss_params params = params_of(grid, i == 2 ? BM_INPUT_FLOAT : BM_INPUT_STATIC, true);
         const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, 1, BM_SMOOTH_WHOLE};
+        if (i > 1) // the last linear has many more groups than the others
+            g.grids[2].group_size = 4;
         const uint64_t told =
-            bm_search_loss_bytes(test_device, g.tokens, g.channels, g.rows, &params.grid, params.input);
+            bm_search_loss_bytes(test_device, g.tokens, g.channels, g.rows, g.grids, g.num_linears, params.input);
         run(&params, CANDIDATES, 1, losses); // scratch grows
         MUST(bm_device_wait(test_device, &failure));
         const uint64_t before = bm_device_live_bytes(test_device);
@@ -511,6 +544,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(losses_are_those_of_plain_codes),
         cmocka_unit_test(tokens_weigh_and_are_of_parts),
         cmocka_unit_test(losses_of_other_grids_are_those_of_the_formula),
+        cmocka_unit_test(linears_lose_on_their_own_grids),
         cmocka_unit_test(a_search_chooses_as_with_plain_codes),
         cmocka_unit_test(one_token_and_zeros_lose_what_they_should),
         cmocka_unit_test(losses_that_are_not_finite_are_alone),

@@ -1,6 +1,7 @@
 // AWQ in double.
 #include "schedule/awq_reference.h"
 
+#include "base/half.h"
 #include "base/str.h"
 #include "support/edits.h"
 
@@ -36,13 +37,14 @@ static double mean_magnitude(const awq_block *block, bm_stage stage, uint64_t to
 }
 
 // Means over rows of |w| / the largest of the row's group.
-static void weights_beside_their_groups(const awq_block *block, bm_stage stage, uint32_t group_size, double *w)
+static void weights_beside_their_groups(const awq_block *block, bm_stage stage, const awq_search *search, double *w)
 {
     const uint32_t channels = block->channels[stage];
     uint64_t rows = 0;
     for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
         if (bm_linear_stage(l) != stage || block->rows[l] == 0)
             continue;
+        const uint32_t group_size = search->grids[l].group_size;
         rows += block->rows[l];
         for (uint32_t r = 0; r < block->rows[l]; r++)
             for (uint32_t first = 0; first < channels; first += group_size) {
@@ -82,20 +84,35 @@ static double round_to(double value, double step, uint32_t bits)
     return step == 0 ? 0 : fmin(fmax(rint(value / step), -half), half - 1) * step;
 }
 
+// Weights become those of the grid.
+static void round_group(double *w, uint32_t count, const awq_grid *grid)
+{
+    const double half = ldexp(1, (int)grid->bits - 1);
+    double low = 0, high = 0;
+    for (uint32_t c = 0; c < count; c++) {
+        low = fmin(low, w[c]);
+        high = fmax(high, w[c]);
+    }
+    float step = (float)(grid->has_zero_points ? (high - low) / (2 * half - 1) : fmax(-low, high) / (half - 1));
+    if (grid->half_steps && step > 0)
+        step = bm_f16_to_f32(bm_f32_to_f16(fmaxf(step, 0x1p-14f)));
+    const double zero = grid->has_zero_points ? fmin(fmax(rint(-low / (double)step) - half, -half), half - 1) : 0;
+    for (uint32_t c = 0; c < count && step > 0; c++)
+        w[c] = (fmin(fmax(rint(w[c] / (double)step) + zero, -half), half - 1) - zero) * (double)step;
+}
+
 // Of one row behind scales, summed over tokens.
-static double row_loss(const awq_block *block, bm_stage stage, const awq_search *search, const float *w,
-                       const float *scales)
+static double row_loss(const awq_block *block, bm_stage stage, const awq_search *search, const awq_grid *grid,
+                       const float *w, const float *scales)
 {
     const uint32_t channels = block->channels[stage];
-    double error[512], loss = 0;
-    for (uint32_t first = 0; first < channels; first += search->group_size) {
-        double amax = 0;
-        for (uint32_t c = first; c < first + search->group_size; c++)
-            amax = fmax(amax, fabs((double)(w[c] * scales[c])));
-        const double step = (double)(float)(amax / (ldexp(1, (int)search->bits - 1) - 1));
-        for (uint32_t c = first; c < first + search->group_size; c++)
-            error[c] = (double)w[c] - round_to((double)(w[c] * scales[c]), step, search->bits) / (double)scales[c];
-    }
+    double error[512] = {0}, loss = 0;
+    for (uint32_t c = 0; c < channels; c++)
+        error[c] = (double)(w[c] * scales[c]);
+    for (uint32_t first = 0; first < channels; first += grid->group_size)
+        round_group(error + first, grid->group_size, grid);
+    for (uint32_t c = 0; c < channels; c++)
+        error[c] = (double)w[c] - error[c] / (double)scales[c];
     for (uint64_t t = 0; t < search->tokens; t++) {
         const float *x = block->inputs[stage] + t * channels;
         double sum = 0;
@@ -114,7 +131,7 @@ uint32_t awq_reference_search(const awq_block *block, bm_stage stage, const awq_
     double m[512] = {0}, w[512] = {0};
     for (uint32_t c = 0; c < channels; c++)
         m[c] = mean_magnitude(block, stage, search->tokens, c);
-    weights_beside_their_groups(block, stage, search->group_size, w);
+    weights_beside_their_groups(block, stage, search, w);
     if (stage == BM_STAGE_O) {
         share_heads(block, m);
         share_heads(block, w);
@@ -129,7 +146,8 @@ uint32_t awq_reference_search(const awq_block *block, bm_stage stage, const awq_
                 continue;
             rows += block->rows[l];
             for (uint32_t r = 0; r < block->rows[l]; r++)
-                losses[i] += row_loss(block, stage, search, block->weights[l] + (uint64_t)r * channels, s);
+                losses[i] +=
+                    row_loss(block, stage, search, &search->grids[l], block->weights[l] + (uint64_t)r * channels, s);
         }
         losses[i] /= (double)search->tokens * (double)rows;
     }

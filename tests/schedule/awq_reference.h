@@ -6,11 +6,18 @@
 
 #define AWQ_MAX_CANDIDATES 48
 
+// Steps of the abs-max, or of the range with a zero point.
+typedef struct awq_grid {
+    uint32_t bits, group_size;
+    bool has_zero_points;
+    bool half_steps; // of float16
+} awq_grid;
+
 typedef struct awq_search {
     uint64_t tokens; // the first so many are looked at
     uint32_t n_grid;
     bool extended;
-    uint32_t bits, group_size; // symmetric
+    awq_grid grids[BM_NUM_LINEARS];
 } awq_search;
 
 // Losses of the candidates, a mean over tokens and outputs, and their scales [candidates, channels]. Returns their number.

@@ -48,7 +48,7 @@ static void gather(void *user, bm_log_level level, const char *message)
     (void)bm_string_append_format(user, "%s\n", message);
 }
 
-bm_status awq_run_quantize(awq_run *r, bm_error *err)
+bm_status awq_run_plan(awq_run *r, bm_error *err)
 {
     bm_status status = BM_OK;
     r->parent = support_folder_create();
@@ -58,7 +58,6 @@ bm_status awq_run_quantize(awq_run *r, bm_error *err)
     char *text = bm_format("{\"model_name_or_path\":\"%s\",\"output_dir\":\"%s\",\"dataset_name_or_path\":\"%s/%s\","
                            "\"per_device_train_batch_size\":2,\"max_length\":64,\"src_length\":32,%s}",
                            r->folder, r->output, r->folder, r->data ? r->data : "ids.jsonl", r->keys);
-    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &r->log};
     BM_TRY(bm_arguments_read_text(&r->arguments, text, strlen(text), "test", NULL, err));
     if (r->arguments->compute_dtype == BM_DTYPE_NONE)
         r->arguments->compute_dtype = BM_DTYPE_F32;
@@ -67,6 +66,16 @@ bm_status awq_run_quantize(awq_run *r, bm_error *err)
     if (r->method)
         r->plan->method = r->method;
     BM_TRY(bm_plan_load_data(r->plan, r->arguments, r->model, NULL, err));
+done:
+    bm_free(text);
+    return status;
+}
+
+bm_status awq_run_quantize(awq_run *r, bm_error *err)
+{
+    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &r->log};
+    bm_status status = BM_OK;
+    BM_TRY(awq_run_plan(r, err));
     const bm_quantize_run_params params = {.arguments = r->arguments,
                                            .plan = r->plan,
                                            .model = r->model,
@@ -74,7 +83,6 @@ bm_status awq_run_quantize(awq_run *r, bm_error *err)
                                            .log = &log};
     status = bm_quantize_run(&params, &r->result, err);
 done:
-    bm_free(text);
     return status;
 }
 

@@ -26,7 +26,8 @@ typedef struct awq_run {
 model_maker_params awq_model(void);
 char *awq_model_write(const model_maker_params *params); // the folder
 
-// End with awq_run_end, also after an error.
+// End with awq_run_end, also after an error. The first ends with a plan and its data: nothing is quantized.
+bm_status awq_run_plan(awq_run *run, bm_error *err);
 bm_status awq_run_quantize(awq_run *run, bm_error *err);
 void awq_run_must(awq_run *run); // fails the test where the run does not work
 void awq_run_end(awq_run *run);

@@ -54,11 +54,9 @@ static double *check_stage(const awq_run *r, const awq_case *t, const awq_block 
     static float scales[AWQ_MAX_CANDIDATES * MAX_CHANNELS];
     const bm_stage_record *record = awq_run_stage(r, block->index, stage);
     const uint32_t channels = block->channels[stage];
-    const awq_search search = {.tokens = awq_run_tokens(r, t->searched_steps),
-                               .n_grid = t->n_grid,
-                               .extended = t->extended,
-                               .bits = 4,
-                               .group_size = group_of(t, channels)};
+    awq_search search = {.tokens = awq_run_tokens(r, t->searched_steps), .n_grid = t->n_grid, .extended = t->extended};
+    for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++)
+        search.grids[l] = (awq_grid){.bits = 4, .group_size = group_of(t, channels)};
     double losses[AWQ_MAX_CANDIDATES], least = INFINITY, logs = 0;
     uint32_t num_ties = 0; // candidates of which the rounding of a scale moves a weight across the middle of two codes
     if (!is_searched(t, stage)) {

@@ -1,6 +1,7 @@
 // AWQ's losses at the output of attention and of the MLP (awq_inspect "block"), on the device that the argument names, beside the same
 // in double from the checkpoint's tensors and the token ids alone: families, grouped queries, windows, linears that stay float,
 // several batches, sequences that are left out; what does not fit is refused.
+#include "base/half.h"
 #include "base/str.h"
 #include "device/backend.h"
 #include "quant/equalize/awq_scales.h"
@@ -25,18 +26,22 @@ typedef struct expectation {
     int32_t left_out;     // a sequence that gate and up no longer see; NO_SEQUENCE
     uint32_t floats;      // a bit a linear: not quantized
     uint32_t n_grid;
+    uint32_t bits_of_v; // above 0: v is symmetric with so many bits, and all steps are of float16
 } expectation;
 
-static void round_group(double *w, uint32_t count, const expectation *e)
+static void round_group(double *w, uint32_t count, const expectation *e, bm_linear_id linear)
 {
-    const double half = ldexp(1, (int)e->bits - 1);
+    const bool is_v = e->bits_of_v > 0 && linear == BM_LINEAR_V, symmetric = is_v || e->symmetric;
+    const double half = ldexp(1, (int)(is_v ? e->bits_of_v : e->bits) - 1);
     double low = 0, high = 0, zero = 0;
     for (uint32_t i = 0; i < count; i++) {
         low = fmin(low, w[i]);
         high = fmax(high, w[i]);
     }
-    const double step = (double)(float)(e->symmetric ? fmax(-low, high) / (half - 1) : (high - low) / (2 * half - 1));
-    if (!e->symmetric)
+    double step = (double)(float)(symmetric ? fmax(-low, high) / (half - 1) : (high - low) / (2 * half - 1));
+    if (e->bits_of_v > 0)
+        step = (double)bm_f16_to_f32(bm_f32_to_f16((float)step));
+    if (!symmetric)
         zero = fmin(fmax(rint(-low / step) - half, -half), half - 1);
     for (uint32_t i = 0; i < count; i++)
         w[i] = (fmin(fmax(rint((double)((float)w[i] / (float)step)) + zero, -half), half - 1) - zero) * step;
@@ -86,7 +91,7 @@ static double *rounded(const reference *r, const expectation *e, bm_linear_id li
     for (uint64_t i = 0; i < count; i++)
         w[i] = (double)((float)r->linears[linear][i] * scales[i % cols]);
     for (uint64_t i = 0; i < count; i += group)
-        round_group(w + i, group, e);
+        round_group(w + i, group, e, linear);
     for (uint64_t i = 0; i < count; i++)
         w[i] /= (double)scales[i % cols];
     return w;
@@ -242,7 +247,9 @@ static void check(reference *r, const expectation *e, const char *folder, const 
     bm_error err = {0};
     run done = {0};
     uint32_t num_checked = 0;
-    char *all = bm_format("%s,\"bits\":%u,\"symmetric\":%s", keys, e->bits, e->symmetric ? "true" : "false");
+    char *all = e->bits_of_v > 0
+                    ? bm_string_copy(keys)
+                    : bm_format("%s,\"bits\":%u,\"symmetric\":%s", keys, e->bits, e->symmetric ? "true" : "false");
     open_reference(r, folder);
     if (quantize(&done, folder, all, &err) != BM_OK)
         fail_msg("%s, %s: %s", r->p.family, all, err.message);
@@ -274,21 +281,28 @@ static void losses_are_those_of_the_block(void **state)
         const char *keys;
         expectation e;
     } cases[] = {
-        {"llama", 2, 0, false, ROWS ",\"search_tokens\":40", {4, 0, true, 3, NO_SEQUENCE, 0, 3}},
-        {"llama", 4, 0, true, ROWS ",\"search_tokens\":5", {3, 0, true, 1, NO_SEQUENCE, 0, 3}},
-        {"llama", 4, 0, true, ROWS ",\"awq_step\":1", {4, 0, false, 2, NO_SEQUENCE, 0, 3}},
+        {"llama", 2, 0, false, ROWS ",\"search_tokens\":40", {4, 0, true, 3, NO_SEQUENCE, 0, 3, 0}},
+        {"llama", 4, 0, true, ROWS ",\"search_tokens\":5", {3, 0, true, 1, NO_SEQUENCE, 0, 3, 0}},
+        {"llama", 4, 0, true, ROWS ",\"awq_step\":1", {4, 0, false, 2, NO_SEQUENCE, 0, 3, 0}},
         // More candidates than are on the device together.
-        {"llama", 2, 0, false, ROWS ",\"search_tokens\":20,\"awq_n_grid\":6", {4, 0, true, 1, NO_SEQUENCE, 0, 6}},
-        {"mistral", 1, 6, false, ROWS, {4, 0, true, 6, NO_SEQUENCE, 0, 3}},
-        {"qwen2", 2, 0, false, ROWS, {4, 0, false, 6, NO_SEQUENCE, 0, 3}},
-        {"qwen3", 2, 0, true, ROWS, {3, 0, true, 6, NO_SEQUENCE, 0, 3}},
-        {"bloom", 4, 0, true, ROWS, {4, 0, true, 6, NO_SEQUENCE, 0, 3}},
+        {"llama", 2, 0, false, ROWS ",\"search_tokens\":20,\"awq_n_grid\":6", {4, 0, true, 1, NO_SEQUENCE, 0, 6, 0}},
+        {"mistral", 1, 6, false, ROWS, {4, 0, true, 6, NO_SEQUENCE, 0, 3, 0}},
+        {"qwen2", 2, 0, false, ROWS, {4, 0, false, 6, NO_SEQUENCE, 0, 3, 0}},
+        {"qwen3", 2, 0, true, ROWS, {3, 0, true, 6, NO_SEQUENCE, 0, 3, 0}},
+        {"bloom", 4, 0, true, ROWS, {4, 0, true, 6, NO_SEQUENCE, 0, 3, 0}},
         {"llama",
          2,
          0,
          false,
          ROWS ",\"skip_list_names\":[\"v_proj\",\"up_proj\",\"o_proj\"]",
-         {4, 0, true, 6, NO_SEQUENCE, 1u << BM_LINEAR_V | 1u << BM_LINEAR_UP, 3}},
+         {4, 0, true, 6, NO_SEQUENCE, 1u << BM_LINEAR_V | 1u << BM_LINEAR_UP, 3, 0}},
+        // Q5_1, and Q8_0 of v, since no linear's inputs are whole blocks of 256.
+        {"llama",
+         2,
+         0,
+         false,
+         ROWS ",\"format\":\"gguf\",\"gguf_type\":\"q5_k_m\"",
+         {5, 32, false, 6, NO_SEQUENCE, 0, 3, 8}},
     };
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -311,7 +325,7 @@ static void losses_are_those_of_the_block(void **state)
 // Of 75 sequences of 30 tokens a batch holds 68, the sample 70.
 static void samples_go_over_batches(void **state)
 {
-    static const expectation e = {4, 32, true, 70, NO_SEQUENCE, 0, 3};
+    static const expectation e = {4, 32, true, 70, NO_SEQUENCE, 0, 3, 0};
     bm_error err = {0};
     reference r = reference_of("llama", 64, 2);
     char *folder = support_folder_create();
@@ -368,7 +382,7 @@ static void check_overflow(const expectation *e, float factor, float row_factor)
 // finite, but not the square of the token's outputs, so that the token alone does not count.
 static void what_overflows_later_loses_nothing(void **state)
 {
-    static const expectation sequence = {4, 0, true, 6, 2, 0, 3}, token = {4, 0, true, 6, NO_SEQUENCE, 0, 3};
+    static const expectation sequence = {4, 0, true, 6, 2, 0, 3, 0}, token = {4, 0, true, 6, NO_SEQUENCE, 0, 3, 0};
     (void)state;
     check_overflow(&sequence, 1e30f, 1);
     check_overflow(&token, 1e8f, 1e6f);

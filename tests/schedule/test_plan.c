@@ -379,6 +379,40 @@ static void steps_of_both_signs_are_searched_where_they_count(void **state)
     unmake_model(&m);
 }
 
+// A bit for each of q, k, v, o, gate, up and down. One scale a channel is one grid, however wide; a range that is kept is another.
+static void grids_begin_where_no_linear_before_has_them(void **state)
+{
+    (void)state;
+    enum { Q = 1, K = 2, V = 4, O = 8, DOWN = 64 };
+    static const struct {
+        const char *members;
+        uint32_t begun, unsearched;
+    } cases[] = {
+        {W4 GROUPS, Q, 0},
+        {W4, Q, 0},
+        {W4 GROUPS ",\"skip_list_names\":[\"q_proj\"]", K, Q}, // which has no grid
+        {W4 GROUPS ",\"auto_clip\":true,\"clip_skip\":[\"k_proj\",\"o_proj\"]", Q | K, K | O},
+        {W4 GROUPS ",\"clip_skip\":[\"k_proj\"]", Q, 0},
+        // Of the one block v has more bits, and down, whose inputs are whole blocks of 256.
+        {W4 ",\"format\":\"gguf\",\"gguf_type\":\"q4_k_m\"", Q | V | DOWN, 0},
+    };
+    made m = make_model(64, 256, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = read_arguments(&m, cases[i].members);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        for (uint32_t l = 0; l < plan->num_linears; l++)
+            if (bm_plan_begins_grid(plan, l) != (cases[i].begun >> l & 1) ||
+                plan->linears[l].grid.search == (cases[i].unsearched >> l & 1))
+                fail_msg("%s: linear %u: begins %d, search %d", cases[i].members, l, bm_plan_begins_grid(plan, l),
+                         plan->linears[l].grid.search);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
 // A search by data that nobody asked for gives way; one that was asked for does not.
 static void search_by_data_needs_data_and_a_model_that_runs(void **state)
 {
@@ -453,6 +487,40 @@ static void what_was_decided_is_written(void **state)
     bm_string_free(&text);
     bm_plan_destroy(&plan);
     bm_arguments_destroy(&args);
+    unmake_model(&m);
+}
+
+// Of Q4_K_M the first linears have zero points, v and down steps of both signs.
+static void signs_are_told_where_any_linear_has_both(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type;
+        bool expected;
+    } cases[] = {{"q4_k", false}, {"q4_k_m", true}};
+    made m = make_model(256, 256, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *members = bm_format(W4 ",\"format\":\"gguf\",\"gguf_type\":\"%s\"", cases[i].type);
+        bm_arguments *args = read_arguments(&m, members);
+        bm_plan *plan = NULL;
+        bm_json *root = NULL;
+        bm_error err = {0};
+        bm_string text = BM_STRING_INIT;
+        bm_json_writer writer;
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        bm_json_writer_init(&writer, &text, 2);
+        bm_json_begin_object(&writer, NULL);
+        bm_plan_write_json(plan, args, &writer);
+        bm_json_end_object(&writer);
+        assert_ok(bm_json_parse(&root, text.data, text.length, "written", &err), &err);
+        assert_int_equal(bm_json_bool(bm_json_find(bm_json_find(root, "resolved"), "signed_scales")),
+                         cases[i].expected);
+        bm_json_destroy(&root);
+        bm_string_free(&text);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+        bm_free(members);
+    }
     unmake_model(&m);
 }
 
@@ -776,8 +844,10 @@ int main(void)
         cmocka_unit_test(keys_of_gptq_reach_the_method),
         cmocka_unit_test(one_group_a_channel_has_no_order_of_groups),
         cmocka_unit_test(steps_of_both_signs_are_searched_where_they_count),
+        cmocka_unit_test(grids_begin_where_no_linear_before_has_them),
         cmocka_unit_test(search_by_data_needs_data_and_a_model_that_runs),
         cmocka_unit_test(what_was_decided_is_written),
+        cmocka_unit_test(signs_are_told_where_any_linear_has_both),
         cmocka_unit_test(changes_of_inputs_are_said),
         cmocka_unit_test(compat_stores_float32_scales),
         cmocka_unit_test(groups_of_integers_are_for_bitmill_alone),
