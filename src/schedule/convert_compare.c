@@ -18,10 +18,10 @@ typedef struct side {
 // Of 8 bits one side may have bytes and the other packed words, whose fields are half their range more. Rows are of whole words.
 static bool are_bytes(const uint32_t *packed, const int8_t *bytes, uint64_t count)
 {
-    for (uint64_t i = 0; i < count / 4; i++)
+    for (uint64_t i = 0; bytes && i < count / 4; i++)
         if ((packed[i] ^ 0x80808080u) != bm_load_le32(bytes + 4 * i))
             return false;
-    return true;
+    return bytes != NULL;
 }
 
 static bool have_same_codes(const bm_store_rows *x, const bm_store_rows *y, uint64_t cols, uint32_t bits)
