@@ -19,7 +19,7 @@
 
 #define TRIAL_TOKENS 4096            // or what a search looks at, if that is more
 #define LONGEST_TRIAL 20.0           // seconds: what a longer one would measure is estimated
-#define WRITTEN_BYTES_PER_SECOND 5e8 // a low estimate
+#define WRITTEN_BYTES_PER_SECOND 1e9 // of a disk of today; slower ones are hidden by memory for a while
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
 #define FACTOR_OPERATIONS (7.0 / 6)  // of a channel cubed: products of halves, whole where triangles would do
 #define PRODUCT_SECONDS 0.05         // of the product by which the device's rate is measured, about

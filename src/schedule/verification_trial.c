@@ -54,21 +54,12 @@ done:
     return status;
 }
 
-// Weights of linears.
-static double weights_of_blocks(const bm_plan *plan, uint32_t count)
-{
-    double weights = 0;
-    for (uint32_t i = 0; i < count; i++)
-        weights += (double)plan->linears[i].out_features * plan->linears[i].in_features;
-    return weights;
-}
-
-// The first block alone, with embedding and head.
-static bm_status run_block(const bm_emit_context *emit, bm_lanes *out, bm_error *err)
+// The first blocks alone, with embedding and head.
+static bm_status run_blocks(const bm_emit_context *emit, uint32_t count, bm_lanes *out, bm_error *err)
 {
     bm_model model = *emit->model; // a view of it
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
-    model.config.num_hidden_layers = 1;
+    model.config.num_hidden_layers = (uint32_t)bm_min_u64(count, model.config.num_hidden_layers);
     bm_status status = bm_verify_logits_try(emit, &model, err);
     if (status == BM_OK)
         status = bm_device_wait(emit->device, err);
@@ -77,30 +68,35 @@ static bm_status run_block(const bm_emit_context *emit, bm_lanes *out, bm_error 
     return status;
 }
 
+// What count blocks take, of which one and two were measured: the head, and what is fixed, is there once.
+static double extrapolate(double one, double two, uint32_t count)
+{
+    return one + (two > one ? two - one : 0) * (count - 1);
+}
+
 bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double *loading, bm_error *err)
 {
     bm_phase phase = {.progress = p->progress, .report = {.phase = "measure"}};
     const bm_emit_context emit = {
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
-    const bm_hf_config *c = &p->model->config;
+    const uint32_t count = p->model->config.num_hidden_layers;
     bm_status status = BM_OK;
-    bm_lanes first;
+    bm_lanes first, one, two;
     *out = (bm_lanes){0};
     *loading = 0;
     if (p->skips_verification || !bm_verify_logits_fits(&emit, p->budget))
         return BM_OK;
-    status = run_block(&emit, &first, err);
+    status = run_blocks(&emit, 2, &first, err);
     if (status == BM_OK)
-        status = run_block(&emit, out, err);
+        status = run_blocks(&emit, 1, &one, err);
+    if (status == BM_OK)
+        status = run_blocks(&emit, 2, &two, err);
     if (status == BM_E_NUMERIC) // so will the run, and compare nothing
         return bm_device_discard_reports(p->device, err);
     BM_TRY(status);
-    const double heads = 2 * (double)c->vocab_size * c->hidden_size; // loaded for the sums, and again
-    const double all = (weights_of_blocks(p->plan, p->plan->num_linears) + heads) /
-                       (weights_of_blocks(p->plan, p->plan->linears_per_block) + heads);
-    *loading = bm_lanes_rest(first.device, out->device);
-    out->device *= all;
-    out->busy *= all;
+    *loading = bm_lanes_rest(first.device, two.device);
+    *out = (bm_lanes){.device = extrapolate(one.device, two.device, count),
+                      .busy = extrapolate(one.busy, two.busy, count)};
 done:
     return status;
 }

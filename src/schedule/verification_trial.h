@@ -9,7 +9,7 @@
 // 0 where the run skips it. Errors: BM_E_IO, BM_E_MEMORY.
 bm_status bm_verification_trial(const bm_quantize_run_params *params, double *seconds, bm_error *err);
 
-// What comparing logits takes (verify_logits.h): the first block, embedding and head are run twice, and scaled by weights.
+// What comparing logits takes (verify_logits.h): embedding and head are run with one block and with two.
 // loading: of what is used for the first time. All 0 where the run compares none. Errors: those of loading.
 bm_status bm_logits_trial(const bm_quantize_run_params *params, bm_lanes *out, double *loading, bm_error *err);
 

@@ -145,7 +145,9 @@ static void logits_that_are_not_finite_are_refused_where_the_inputs_are(void **s
     support_header_replace(broken, "\"" NORM "\":{\"dtype\":\"F16\"", "\"" NORM "\":{\"dtype\":\"BF16\"");
     bm_error err;
     assert_int_equal(compare(MODEL, broken, NULL, &c, &err), BM_E_NUMERIC);
-    assert_string_equal(err.message, "the result, run on 16 tokens: logits: NaN or infinity at element 0");
+    // Of the logits, or of the norm, where its weights are made 16-bit ones.
+    assert_non_null(strstr(err.message, "the result, run on 16 tokens: "));
+    assert_non_null(strstr(err.message, ": NaN or infinity at element 0"));
     MUST(compare(broken, broken, NULL, &c, &failure));
     assert_int_equal(c.num_tokens, 0);
     support_folder_remove(&broken);
