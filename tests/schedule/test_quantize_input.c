@@ -146,7 +146,8 @@ static void a_bad_embedding_ends_a_run_before_its_linears(void **state)
     assert_string_equal(bm_string_text(&phases), "copy floats;");
     put_element(&p, EMBEDDING, 0);
     assert_ok(quantize(&p, NULL, &watch, NULL, &summary, &err), &err);
-    assert_true(bm_starts_with(phases.data, "copy floats;") && bm_ends_with(phases.data, "quantize;write;verify;compare logits;"));
+    assert_true(bm_starts_with(phases.data, "copy floats;") &&
+                bm_ends_with(phases.data, "quantize;write;verify;compare logits;"));
     bm_string_free(&phases);
     place_remove(&p);
 }

@@ -47,7 +47,7 @@ if "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
     export XDG_CACHE_HOME
     run 'a budget without any room' "$@" --host-memory 5MB --dry-run --json
     least=$(sed -n 's/.*"least_process_bytes": \([0-9]*\).*/\1/p' "$stdout")
-    less=$((least / 1000000 - 120))
+    less=$((least / 1000000 - 60))
     fails 2 "the driver's compiler" 'no room for the compiler' "$@" --host-memory ${less}MB
     works '' 'kernels are compiled' "$@" --quiet
     rm -rf "$out"
