@@ -28,10 +28,12 @@ static bm_status parse_size(const char *option, const char *text, uint64_t *out,
 {
     if (!text || bm_parse_size(text, out))
         return BM_OK;
-    if (text[0] && text[strspn(text, "0123456789.")] == '\0')
-        return bm_fail(err, BM_E_ARGUMENT, "%s %s: has no unit, expected a size such as %sGB (in bytes: %sB)", option,
-                       text, text, text);
-    return bm_fail(err, BM_E_ARGUMENT, "%s %s: expected a size such as 6GB or 5.5GiB", option, text);
+    const bool is_number = text[0] && text[strspn(text, "0123456789.")] == '\0', is_short = strlen(text) <= 4;
+    if (is_number && strspn(text, "0.") < strlen(text))
+        return bm_fail(err, BM_E_ARGUMENT, "%s %s: has no unit, expected a size such as %s%s", option, text, text,
+                       is_short ? "GB" : "B (bytes)");
+    return bm_fail(err, BM_E_ARGUMENT, "%s \"%s\": expected a size such as 6GB or 5.5GiB, below 2^64 bytes", option,
+                   text);
 }
 
 static bm_status parse(cli_context *context, int argc, char **argv, quantize_options *o, bm_error *err)

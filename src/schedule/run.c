@@ -300,7 +300,7 @@ static bm_status compare_logits(run_state *run, bm_error *err)
     if (!bm_verify_logits_fits(&run->emit, p->budget)) {
         const bool runs = bm_block_check_runnable(p->model, &words) == BM_OK;
         bm_log_write(p->log, BM_LOG_INFO, "logits:  not compared: %s",
-                     runs ? "memory does not hold a block of the model" : words.message);
+                     runs ? "the budget has no room for a block of both models" : words.message);
         return BM_OK;
     }
     BM_TRY(begin_phase(run, (bm_progress_report){.phase = "compare logits"}, err));

@@ -115,7 +115,8 @@ static bm_status judge(const bm_emit_context *emit, const bm_logits_comparison *
         return BM_OK;
     return bm_fail(err, BM_E_NUMERIC,
                    "logits behind %u token%s have nothing to do with the input's: KL divergence %.2f nats, expected at "
-                   "most %.2f, or %.2f and a first choice that is the same (--no-verify keeps such a result)",
+                   "most %.2f, or %.2f and a first choice that is the same: too few bits, or a configuration that is "
+                   "wrong (--no-verify keeps such a result)",
                    c->num_tokens, bm_plural(c->num_tokens), c->kl_divergence, most, guess);
 }
 

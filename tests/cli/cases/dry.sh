@@ -38,7 +38,7 @@ rm -rf "$out"
     quantize "$model" --output /proc/a/b --dry-run
 fails 2 '--cache-dir: "|not a folder' 'a folder for activations that is a file' \
     quantize "$model" --output "$out" --cache-dir "$model/config.json"
-fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
+fails 2 '--host-memory "lots": expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
 fails 2 '--device-memory 16: has no unit, expected a size such as 16GB' 'a size without a unit' quantize "$model" --output "$out" --device-memory 16
 # Kernels that were compiled before need no compiler: a budget that is refused at first is enough for the second run.
 if "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
