@@ -198,10 +198,8 @@ static void files_without_room_name_the_option(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_HOST(slots_stay_while_they_are_large_enough),
-        WITH_HOST(first_batches_lie_on_the_device),
-        WITH_HOST(first_batches_that_fit_lie_on_the_device),
-        WITH_HOST(files_are_the_users_alone_and_have_no_name),
+        WITH_HOST(slots_stay_while_they_are_large_enough),   WITH_HOST(first_batches_lie_on_the_device),
+        WITH_HOST(first_batches_that_fit_lie_on_the_device), WITH_HOST(files_are_the_users_alone_and_have_no_name),
         WITH_HOST(files_without_room_name_the_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
