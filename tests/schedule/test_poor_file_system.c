@@ -323,10 +323,16 @@ static void a_run_sums_what_it_writes(void **state)
     params.host_memory = 1000000;
     is_room_known = is_one_disk = true;
     room = 1000000000000;
-    assert_int_equal(bm_quantize_job_plan(&params, &job, &err), BM_E_ARGUMENT);
-    params.host_memory = job.least.process_bytes;
-    bm_quantize_job_free(&job);
-    assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
+    bm_status status = BM_E_ARGUMENT;
+    for (uint32_t tries = 0; tries < 5 && status == BM_E_ARGUMENT;
+         tries++) { // sanitizers keep what is freed: the least grows
+        bm_quantize_job_free(&job);
+        job = (bm_quantize_job){0};
+        status = bm_quantize_job_plan(&params, &job, &err);
+        assert_true(tries > 0 || status == BM_E_ARGUMENT);
+        params.host_memory = status == BM_OK ? params.host_memory : job.least.process_bytes;
+    }
+    assert_ok(status, &err);
     bm_quantize_run_params run = {.arguments = job.arguments,
                                   .plan = job.plan,
                                   .model = job.model,
