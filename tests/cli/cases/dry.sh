@@ -29,7 +29,9 @@ set -- quantize "$model" --method gptq --data "$data" --set gptq_step=40 --set s
 fails 2 '--host-memory: 2.0 MB|expected at least' 'a host too small for GPTQ' "$@" --host-memory 2MB --dry-run --json
 least=$(sed -n 's/.*"least_process_bytes": \([0-9]*\).*/\1/p' "$stdout")
 least=$((least / 1000000 + 3))MB # the program's own share varies
-works '"residual_stream": "in a file"' 'a plan with a file of activations' "$@" --host-memory "$least" --dry-run --json
+# The least leaves room for what the program takes by itself; with AddressSanitizer that is as much as the stream, which stays in memory.
+grep -q __asan_init "$program" ||
+    works '"residual_stream": "in a file"' 'a plan with a file of activations' "$@" --host-memory "$least" --dry-run --json
 works '"peak_process_bytes"' 'a run with a file of activations' "$@" --host-memory "$least" --json --quiet
 [ -z "$(ls -A "$work/activations")" ] || complain 'activations are left behind'
 rm -rf "$out"
@@ -40,8 +42,9 @@ fails 2 '--cache-dir: "|not a folder' 'a folder for activations that is a file' 
     quantize "$model" --output "$out" --cache-dir "$model/config.json"
 fails 2 '--host-memory "lots": expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
 fails 2 '--device-memory 16: has no unit, expected a size such as 16GB' 'a size without a unit' quantize "$model" --output "$out" --device-memory 16
-# Kernels that were compiled before need no compiler: a budget that is refused at first is enough for the second run.
-if "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
+# Kernels that were compiled before need no compiler: a budget that is refused at first is enough for the second run. AddressSanitizer keeps
+# what is freed, so that the process takes more than it claims.
+if ! grep -q __asan_init "$program" && "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
     set -- quantize "$model" --method rtn --set scale_search=abs_max --output "$out" --device opencl:0
     XDG_CACHE_HOME=$work/kernels
     export XDG_CACHE_HOME
@@ -56,7 +59,7 @@ if "$program" devices 2>/dev/null | grep -q 'opencl:0.*\[cpu\]'; then
     rm -rf "$out"
     unset XDG_CACHE_HOME
 else
-    skip 'no OpenCL CPU'
+    skip 'no OpenCL CPU, or its memory is watched'
 fi
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {
