@@ -26,8 +26,8 @@ bool bm_process_open_standard_streams(void);
 // run a job in the background. Some systems forget the handler when it is called: it may call this again.
 void bm_process_take_signal(int signal_number, void (*handler)(int));
 
-// The handlers of the signals INT, TERM and HUP as they are now, and these again. Between them code of others runs that sets
-// its own: compilers in drivers do, to remove their files, and such a handler takes no second signal. NULL: no memory, or
+// The handlers of the signals INT, TERM, HUP and XFSZ as they are now, and these again. Between them code of others runs that
+// sets its own: compilers in drivers do, to remove their files, and such a handler takes no second signal. NULL: no memory, or
 // a system without them; restoring does nothing then.
 typedef struct bm_process_handlers bm_process_handlers;
 bm_process_handlers *bm_process_keep_handlers(void);

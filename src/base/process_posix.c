@@ -142,7 +142,7 @@ void bm_process_take_signal(int signal_number, void (*handler)(int))
         sigaction(signal_number, &action, NULL);
 }
 
-static const int kept_signals[] = {SIGINT, SIGTERM, SIGHUP};
+static const int kept_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGXFSZ};
 
 struct bm_process_handlers {
     struct sigaction actions[BM_COUNT(kept_signals)];

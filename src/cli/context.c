@@ -219,6 +219,9 @@ void cli_context_init(cli_context *context, const char *program)
 #ifdef SIGPIPE
     bm_process_take_signal(SIGPIPE, on_closed_pipe);
 #endif
+#ifdef SIGXFSZ
+    bm_process_take_signal(SIGXFSZ, SIG_IGN); // a file beyond the user's limit is a write that fails, as on a full disk
+#endif
 }
 
 void cli_context_free(cli_context *context)

@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,6 +111,37 @@ static void containers_limit_memory(void **state)
     assert_true(bm_process_memory_limit("/nowhere/cgroup", "/nowhere") == UINT64_MAX);
 }
 
+static void taken(int signal_number)
+{
+    (void)signal_number;
+}
+
+static void of_others(int signal_number)
+{
+    (void)signal_number;
+}
+
+// A driver's compiler sets handlers of its own, also of files that grow too large: LLVM's ends the process there.
+static void handlers_are_ours_again_after_code_of_others(void **state)
+{
+    (void)state;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXFSZ};
+    for (size_t i = 0; i < BM_COUNT(numbers); i++)
+        bm_process_take_signal(numbers[i], taken);
+    bm_process_handlers *kept = bm_process_keep_handlers();
+    assert_non_null(kept);
+    for (size_t i = 0; i < BM_COUNT(numbers); i++)
+        signal(numbers[i], of_others);
+    bm_process_restore_handlers(&kept);
+    assert_null(kept);
+    for (size_t i = 0; i < BM_COUNT(numbers); i++)
+        assert_true(signal(numbers[i], SIG_IGN) == taken);
+    for (size_t i = 0; i < BM_COUNT(numbers); i++) { // whoever started the program had them ignored
+        bm_process_take_signal(numbers[i], taken);
+        assert_true(signal(numbers[i], SIG_DFL) == SIG_IGN);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +149,7 @@ int main(void)
         cmocka_unit_test(a_file_is_no_terminal),
         cmocka_unit_test(memory_is_known),
         cmocka_unit_test(containers_limit_memory),
+        cmocka_unit_test(handlers_are_ours_again_after_code_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

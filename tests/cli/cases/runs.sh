@@ -203,9 +203,14 @@ find "$work/cache/bitmill" -type f | while IFS= read -r file; do echo broken >"$
 find "$work/cache/bitmill" -type f | while IFS= read -r file; do : >"$file"; done
 (XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'emptied: expected exit status 0'
 
-# A disk that is full: files end at 400 blocks of 512 bytes.
+# A disk that is full: files end at 400 blocks of 512 bytes. A run before has compiled what it needs, for a compiler's files
+# end there too.
+title='before a full disk'
+"$program" quantize "$model" --method rtn --output "$out" --device "$device" >"$stdout" 2>"$stderr" ||
+    complain 'expected exit status 0'
+rm -rf "$out"
 title='a full disk'
-(trap '' XFSZ && ulimit -f 400 && exec "$program" quantize "$model" --method rtn --output "$out" --device "$device" >"$stdout" 2>"$stderr")
+(ulimit -f 400 && exec "$program" quantize "$model" --method rtn --output "$out" --device "$device" >"$stdout" 2>"$stderr")
 code=$?
 [ "$code" -eq 2 ] || [ "$code" -eq 1 ] || complain "exit status $code, expected 1 or 2"
 tail -n 1 "$stderr" | grep -q '^bitmill: .*out.partial/model.safetensors: cannot write: ' || complain 'expected the file in the error'
