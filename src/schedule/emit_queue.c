@@ -115,5 +115,5 @@ bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint6
                  .is_packed = emit->plan && bm_emit_is_packed(emit->model, emit->plan, name)};
     *bytes = NULL;
     snprintf(p->name, sizeof p->name, "%s", name);
-    return push(emit, p, size, err);
+    return push(emit, p, size + (p->is_packed && p->verification ? BM_VERIFICATION_Q8_0_BYTES : 0), err);
 }

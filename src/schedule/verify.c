@@ -12,9 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Weights are read back in slices that a cache holds and one thread decodes (gguf_view.c).
-#define SLICE_WEIGHTS (UINT64_C(1) << 17)
-
 // What is compared of the rows of a linear.
 typedef enum sum_of {
     SUM_CODES, // or of weights
@@ -126,7 +123,7 @@ static void sum_rows(const bm_store_linear *linear, uint64_t first, const bm_sto
 
 static uint64_t rows_of_slice(uint64_t cols)
 {
-    return bm_max_u64(1, SLICE_WEIGHTS / cols);
+    return bm_max_u64(1, BM_VERIFICATION_SLICE / cols);
 }
 
 // Adds a row of float16 weights, as the file's bytes, to a sum of rows.
@@ -192,23 +189,27 @@ bm_status bm_verification_add_bytes(bm_verification *v, const char *name, uint64
     return add(v, &p, err);
 }
 
+// In slices, each a piece: values take more memory than blocks.
 bm_status bm_verification_add_q8_0(bm_verification *v, const char *name, uint64_t first, const void *blocks,
                                    uint64_t size, bm_error *err)
 {
     const bm_gguf_layout *layout = bm_gguf_layout_of(BM_GGUF_Q8_0);
-    const uint64_t count = size / layout->block_bytes * layout->block_elements;
+    const uint64_t slice = BM_VERIFICATION_SLICE / layout->block_elements * layout->block_bytes;
     bm_status status = BM_OK;
     float *values = NULL;
     uint8_t *halves = NULL;
     if (!v)
         return BM_OK;
-    values = bm_alloc(count, sizeof *values);
-    halves = bm_alloc(count, sizeof(uint16_t));
+    values = bm_alloc(BM_VERIFICATION_SLICE, sizeof *values);
+    halves = bm_alloc(BM_VERIFICATION_SLICE, sizeof(uint16_t));
     BM_FAIL_IF(!values || !halves, err, BM_E_MEMORY, "out of memory");
-    bm_gguf_decode(BM_GGUF_Q8_0, blocks, count, values);
-    bm_store_real_all(halves, BM_DTYPE_F16, values, count);
-    BM_TRY(bm_verification_add_bytes(v, name, first / layout->block_bytes * layout->block_elements * sizeof(uint16_t),
-                                     halves, count * sizeof(uint16_t), err));
+    for (uint64_t done = 0; done < size; done += slice) {
+        const uint64_t count = bm_min_u64(slice, size - done) / layout->block_bytes * layout->block_elements;
+        const uint64_t place = (first + done) / layout->block_bytes * layout->block_elements * sizeof(uint16_t);
+        bm_gguf_decode(BM_GGUF_Q8_0, (const uint8_t *)blocks + done, count, values);
+        bm_store_real_all(halves, BM_DTYPE_F16, values, count);
+        BM_TRY(bm_verification_add_bytes(v, name, place, halves, count * sizeof(uint16_t), err));
+    }
 done:
     bm_free(values);
     bm_free(halves);

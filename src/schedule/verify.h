@@ -27,7 +27,10 @@ bm_status bm_verification_add_q8_0(bm_verification *verification, const char *na
 bm_status bm_verification_add_bytes(bm_verification *verification, const char *name, uint64_t first, const void *bytes,
                                     uint64_t size, bm_error *err);
 
-// Memory that adding rows takes meanwhile: weights of a row of a format that is not read as codes.
+// Memory that adding takes meanwhile. Of rows: weights of a row of a format that is not read as codes. Of blocks of Q8_0, however many:
+// values of a slice in float32 and float16.
+#define BM_VERIFICATION_SLICE (UINT64_C(1) << 17) // weights, which a cache holds and one thread decodes (gguf_view.c)
+#define BM_VERIFICATION_Q8_0_BYTES (6 * BM_VERIFICATION_SLICE)
 uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear);
 
 // What a phase of it reports first: bytes that will be read.

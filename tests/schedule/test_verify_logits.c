@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MODEL BM_SOURCE_DIR "/examples/model" // trained: its distributions are no flat ones
 #define NORM "model.norm.weight"
@@ -185,30 +186,107 @@ static void it_must_fit_and_run(void **state)
     support_folder_remove(&folder);
 }
 
+// What is said to fit does: the device has no more than the claim.
+static void it_takes_no_more_than_its_claim(void **state)
+{
+    (void)state;
+    bm_device *whole = device;
+    support_log log;
+    const bm_arguments arguments = {0};
+    bm_plan plan = {0};
+    bm_logits_comparison c;
+    bm_model *model = NULL;
+    support_log_init(&log);
+    MUST(support_device_open(spec, &log, &device, &failure));
+    MUST(bm_model_open(&model, MODEL, &failure));
+    const bm_emit_context emit = {.model = model, .device = device, .plan = &plan, .arguments = &arguments};
+    const uint64_t claim = bm_memory_comparing_bytes(&emit, NUM_TOKENS);
+    bm_model_close(&model);
+    bm_device_limit_memory(device, claim, "--device-memory");
+    MUST(compare(MODEL, MODEL, NULL, &c, &failure));
+    assert_int_equal(c.num_tokens, NUM_TOKENS);
+    assert_true(bm_device_peak_bytes(device) <= claim && bm_device_peak_bytes(device) > claim / 2);
+    bm_device_close(&device);
+    device = whole;
+    assert_int_equal(log.num_complaints, 0);
+}
+
+static void gather(void *user, bm_log_level level, const char *message)
+{
+    (void)level;
+    (void)bm_string_append(user, message);
+}
+
+// A run of the model, with warnings.
+typedef struct tried {
+    char *folder, *output;
+    bm_string log;
+    bm_quantize_job job;
+    bm_status status;
+    bm_error err;
+} tried;
+
+static void try_run(tried *t, int64_t bits, bool skips, const char *const *overrides, uint32_t num_overrides)
+{
+    *t = (tried){.folder = support_folder_create(), .log = BM_STRING_INIT};
+    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &t->log};
+    bm_quantize_params params;
+    bm_quantize_params_init(&params);
+    t->output = bm_path_join(t->folder, "out");
+    params.model = MODEL;
+    params.output = t->output;
+    params.device = spec;
+    params.bits = bits;
+    params.log = &log;
+    params.overrides = overrides;
+    params.num_overrides = num_overrides;
+    params.skips_verification = skips;
+    t->status = bm_quantize_job_run(&params, &t->job, &t->err);
+}
+
+static void end_run(tried *t)
+{
+    bm_quantize_job_free(&t->job);
+    bm_string_free(&t->log);
+    bm_free(t->output);
+    support_folder_remove(&t->folder);
+}
+
 static void runs_compare_unless_they_are_told_not_to(void **state)
 {
     (void)state;
     for (uint32_t skips = 0; skips < 2; skips++) {
-        char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
-        bm_quantize_params params;
-        bm_quantize_job job;
-        bm_quantize_params_init(&params);
-        params.model = MODEL;
-        params.output = output;
-        params.device = spec;
-        params.bits = 8;
-        params.skips_verification = skips;
-        MUST(bm_quantize_job_run(&params, &job, &failure));
-        const bm_logits_comparison *c = &job.result.logits;
+        tried t;
+        try_run(&t, 8, skips, NULL, 0);
+        assert_ok(t.status, &t.err);
+        const bm_logits_comparison *c = &t.job.result.logits;
         assert_int_equal(c->num_tokens, skips ? 0 : NUM_TOKENS);
         if (!skips) {
             assert_true(c->kl_divergence > 0 && c->kl_divergence < 0.01);
             assert_true(c->num_same >= NUM_TOKENS - 2);
         }
-        bm_quantize_job_free(&job);
-        bm_free(output);
-        support_folder_remove(&folder);
+        assert_null(strstr(bm_string_text(&t.log), "logits"));
+        end_run(&t);
     }
+}
+
+// Two bits: with scales that were searched, and with the plainest.
+static void runs_warn_of_logits_that_are_far_and_keep_none_that_mean_nothing(void **state)
+{
+    (void)state;
+    static const char *const plainest[] = {"group_size=-1", "scale_search=abs_max", "signed_scales=false"};
+    tried t;
+    try_run(&t, 2, false, NULL, 0);
+    assert_ok(t.status, &t.err);
+    assert_true(t.job.result.logits.kl_divergence > 1);
+    assert_non_null(strstr(bm_string_text(&t.log), "logits are far from the input's"));
+    assert_int_equal(access(t.output, F_OK), 0);
+    end_run(&t);
+    try_run(&t, 2, false, plainest, BM_COUNT(plainest));
+    assert_int_equal(t.status, BM_E_INTERNAL);
+    assert_non_null(strstr(t.err.message, "verification failed: logits behind 16 tokens"));
+    assert_int_not_equal(access(t.output, F_OK), 0);
+    end_run(&t);
 }
 
 int main(int argc, char **argv)
@@ -220,7 +298,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_result_that_is_sure_of_the_wrong_is_refused),
         cmocka_unit_test(logits_that_are_not_finite_are_refused_where_the_inputs_are),
         cmocka_unit_test(it_must_fit_and_run),
+        cmocka_unit_test(it_takes_no_more_than_its_claim),
         cmocka_unit_test(runs_compare_unless_they_are_told_not_to),
+        cmocka_unit_test(runs_warn_of_logits_that_are_far_and_keep_none_that_mean_nothing),
     };
     return run_on_device(argc, argv, "verify_logits", LONG_LOOPS, tests, BM_COUNT(tests));
 }
