@@ -102,17 +102,20 @@ static uint64_t bytes_of(const bm_read_ahead *r, const bm_tensor_info *info)
                                  : info->size_bytes;
 }
 
-static void free_spares(spare **first)
+// Until so many bytes are given back, or none are left.
+static void free_spares(spare **first, uint64_t bytes)
 {
-    while (*first) {
+    for (uint64_t freed = 0; *first && freed < bytes;) {
         spare *s = *first;
         *first = s->next;
+        freed += s->size;
         bm_free(s->bytes);
         bm_free(s);
     }
 }
 
-// Spare memory of that very size; else new memory, before which all that is spare is given back.
+// Spare memory of that very size; else new memory, before which as much that is spare is given back: blocks may differ in the types
+// of some tensors.
 static uint8_t *take_memory(bm_read_ahead *r, uint64_t size)
 {
     uint8_t *bytes = NULL;
@@ -126,7 +129,7 @@ static uint8_t *take_memory(bm_read_ahead *r, uint64_t size)
         bytes = s->bytes;
         bm_free(s);
     } else
-        free_spares(&r->spares);
+        free_spares(&r->spares, size);
     bm_monitor_leave(r->monitor);
     return bytes ? bytes : bm_alloc(size, 1);
 }
@@ -226,7 +229,7 @@ void bm_read_ahead_stop(bm_read_ahead **reader)
         r->first = e->next;
         free_entry(r, e);
     }
-    free_spares(&r->spares);
+    free_spares(&r->spares, UINT64_MAX);
     bm_monitor_destroy(&r->monitor);
     bm_free(r);
     *reader = NULL;

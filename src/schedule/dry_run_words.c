@@ -10,6 +10,15 @@ bool bm_dry_run_is_below_a_second(const bm_dry_run *d)
     return d->seconds * LIKELY_ERROR < 1;
 }
 
+// Of a claim that one phase has alone; NULL: several do.
+static const char *only_phase(const bm_emit_context *emit, unsigned phases)
+{
+    for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++)
+        if (phases == 1u << phase)
+            return bm_memory_phase_name(emit, phase);
+    return NULL;
+}
+
 static void describe_memory(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_string *out)
 {
     const bm_emit_context emit = {.arguments = p->arguments, .plan = p->plan};
@@ -28,9 +37,12 @@ static void describe_memory(const bm_quantize_run_params *p, const bm_memory_cla
                                           (double)bm_memory_claims_bytes(c, phase, BM_MEMORY_DISK) / 1e6);
     }
     static const char *const places[] = {"device", "host", "disk"};
-    for (uint32_t i = 0; i < c->count; i++)
-        (void)bm_string_append_format(out, "  %10.1f MB of the %-6s  %s\n", (double)c->items[i].bytes / 1e6,
-                                      places[c->items[i].place], c->items[i].what);
+    for (uint32_t i = 0; i < c->count; i++) {
+        const char *phase = only_phase(&emit, c->items[i].phases);
+        (void)bm_string_append_format(out, "  %10.1f MB of the %-6s  %s%s%s%s\n", (double)c->items[i].bytes / 1e6,
+                                      places[c->items[i].place], c->items[i].what, phase ? " (" : "",
+                                      phase ? phase : "", phase ? ")" : "");
+    }
     (void)bm_string_append_format(out, "largest: %.1f MB in one buffer, %s; the device allows %.1f MB\n",
                                   (double)c->largest_bytes / 1e6, c->largest,
                                   (double)bm_device_get_info(p->device)->limits.max_allocation_bytes / 1e6);
@@ -39,8 +51,8 @@ static void describe_memory(const bm_quantize_run_params *p, const bm_memory_cla
 static void describe_fit(const bm_dry_run *d, const bm_quantize_run_params *p, bm_string *out)
 {
     const bm_memory_budget *b = p->budget;
-    if (d->refusal)
-        (void)bm_string_append_format(out, "does not fit: %s\n", d->refusal);
+    if (d->refusal) // the words of which are the error that the dry run ends with
+        (void)bm_string_append(out, "does not fit\n");
     else
         (void)bm_string_append_format(
             out, "fits in %.1f MB of the device and %.1f MB of the process; %.1f and %.1f MB would be enough\n",
