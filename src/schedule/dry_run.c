@@ -7,7 +7,7 @@
 #include "base/thread.h"
 #include "ops/hessian.h"
 #include "quant/gptq_rows.h"
-#include "schedule/calibrate.h"
+#include "schedule/calibration_trial.h"
 #include "schedule/emit.h"
 #include "schedule/output.h"
 #include "schedule/rounding_trial.h"
@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRIAL_TOKENS 4096            // or what a search looks at, if that is more
 #define LONGEST_TRIAL 20.0           // seconds: what a longer one would measure is estimated
 #define WRITTEN_BYTES_PER_SECOND 1e9 // of a disk of today; slower ones are hidden by memory for a while
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
@@ -136,57 +135,17 @@ done:
     return status;
 }
 
-static bool has_prefix(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-// What the first block took, for all blocks and tokens.
-static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, const bm_quantize_result *r,
-                  uint64_t tokens, bm_dry_run *d)
-{
-    const uint32_t blocks = p->model->config.num_hidden_layers, passes = c->num_passes;
-    const bool last_is_shorter =
-        passes > 1 && (p->arguments->true_sequential || p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
-    const double by_tokens = (double)c->num_tokens / (double)tokens *
-                             (blocks == 1 ? 1 : (double)(passes * blocks - last_is_shorter) / passes);
-    for (uint32_t i = 0; i < r->num_phases; i++) {
-        const bool grows =
-            strcmp(r->phases[i].name, "run blocks") == 0 || strcmp(r->phases[i].name, "watch inputs") == 0;
-        if (!has_prefix(r->phases[i].name, "wait for"))
-            add_seconds(d, r->phases[i].name, r->phases[i].seconds * (grows ? by_tokens : blocks));
-    }
-}
-
-// The first block with the first sequences.
 static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_emit_context *emit,
                                      bm_dry_run *d, bm_error *err)
 {
-    bm_status status = BM_OK;
-    bm_plan plan = *p->plan;
-    bm_quantize_result result = {.timeline = bm_timeline_create()};
-    const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
-    char *folder = p->folder ? bm_string_copy(p->folder) : bm_dry_run_folder(p->arguments->output_dir);
-    const bm_calibrate_params params = {
-        .emit = emit, .num_blocks = 1, .folder = folder, .spares_host = p->budget && p->budget->spares_host};
-    result.linears = bm_alloc_zero(plan.num_linears, sizeof *result.linears);
-    result.stages = bm_alloc_zero(BM_NUM_STAGES, sizeof *result.stages);
-    BM_FAIL_IF(!result.timeline || !result.linears || !result.stages, err, BM_E_MEMORY, "out of memory");
-    plan.calibration.num_segments = 0;
-    plan.calibration.num_tokens = 0;
-    while (plan.calibration.num_segments < p->plan->calibration.num_segments && plan.calibration.num_tokens < wanted)
-        plan.calibration.num_tokens += plan.calibration.segments[plan.calibration.num_segments++].count;
-    emit->plan = &plan;
-    BM_TRY(bm_calibrate(&params, &result, err));
-    scale(p, c, &result, plan.calibration.num_tokens, d);
+    bm_calibration_costs costs = {.num_phases = 0};
+    bm_status status = bm_calibration_trial(p, c, emit, &costs, err);
+    for (uint32_t i = 0; i < costs.num_phases; i++)
+        add_seconds(d, costs.phases[i].name, costs.phases[i].seconds);
     snprintf(d->how, sizeof d->how, "measured: the first block of %u ran, on %llu tokens of %llu",
-             p->model->config.num_hidden_layers, (unsigned long long)plan.calibration.num_tokens,
+             p->model->config.num_hidden_layers, (unsigned long long)costs.num_tokens,
              (unsigned long long)c->num_tokens);
-    d->is_measured = true;
-done:
-    emit->plan = p->plan;
-    bm_free(folder);
-    bm_quantize_result_free(&result);
+    d->is_measured = status == BM_OK;
     return status;
 }
 
@@ -262,9 +221,8 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
     BM_TRY(check_disk(p, &d, err));
     if (!p->plan->method)
         goto done;
-    const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
     const operations all = count_operations(p, c, c->num_tokens),
-                     part = count_operations(p, c, bm_min_u64(c->num_tokens, wanted));
+                     part = count_operations(p, c, bm_min_u64(c->num_tokens, bm_calibration_trial_tokens(p)));
     const double rate = bm_gemm_choose(p->device).gflops * 1e9;
     const bool is_short =
         !c->watches || (part.running + part.watching + part.factors + part.solving) / rate < LONGEST_TRIAL;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "formats/read_ahead.h"
+#include "schedule/calibrate.h"
 #include "schedule/job.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
@@ -23,6 +24,8 @@ typedef struct costs {
     cost solving, reading, writing; // a weight; a byte; a weight
     cost copying;                   // of what stays float, a byte
     cost block;                     // that is run; the first time twice that
+    cost pass, token;               // of calibration: of its passes, the first time twice that; of a token
+    double factor;                  // of what does not grow with tokens, the first time twice that
     double loading;                 // of the first linear of its shape
     bool is_gpu;
 } costs;
@@ -31,6 +34,7 @@ static costs now;
 static _Atomic uint64_t passed_ns, busy_ns;
 static uint32_t seen[16][2], num_seen; // shapes
 static uint32_t num_loaded;            // blocks that were run
+static uint32_t num_tries;             // of calibration
 
 static void pass(cost c, double count)
 {
@@ -55,6 +59,7 @@ bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
                                     void *out, uint64_t size, bm_error *err);
 
 bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, bm_error *err);
+bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err);
 
 uint64_t __wrap_bm_clock_ns(void)
 {
@@ -134,6 +139,19 @@ bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_mode
     return BM_OK;
 }
 
+bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err)
+{
+    const double first = num_tries++ == 0 ? 2 : 1;
+    (void)err;
+    assert_int_equal(params->num_blocks, 1);
+    pass(now.pass, first);
+    pass(now.token, (double)params->emit->plan->calibration.num_tokens);
+    bm_quantize_result_spend(result, "run blocks");
+    pass((cost){now.factor, 0}, first);
+    bm_quantize_result_spend(result, "factor");
+    return BM_OK;
+}
+
 bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
                                     void *out, uint64_t size, bm_error *err)
 {
@@ -147,6 +165,9 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 #define NUM_KINDS 4                                                // q and o, k and v, gate and up, down
 
 static char *model, *home; // home: of outputs
+static char *data;         // NUM_SEQUENCES of SEQUENCE tokens
+
+enum { NUM_SEQUENCES = 800, SEQUENCE = 50, TOKENS = NUM_SEQUENCES * SEQUENCE };
 
 static int make_model(void **state)
 {
@@ -158,12 +179,19 @@ static int make_model(void **state)
     model = support_folder_create();
     home = support_folder_create();
     assert_ok(model_maker_write(&params, model, &err), &err);
+    bm_string lines = BM_STRING_INIT;
+    for (uint32_t i = 0; i < TOKENS; i++)
+        (void)bm_string_append_format(&lines, "%s%u%s", i % SEQUENCE ? "," : "{\"input_ids\": [", i % 100 + 5,
+                                      i % SEQUENCE == SEQUENCE - 1 ? "]}\n" : "");
+    data = support_file_write(model, "ids.jsonl", bm_string_text(&lines), strlen(bm_string_text(&lines)));
+    bm_string_free(&lines);
     return 0;
 }
 
 static int remove_model(void **state)
 {
     (void)state;
+    bm_free(data);
     support_folder_remove(&model);
     support_folder_remove(&home);
     return 0;
@@ -175,24 +203,25 @@ typedef struct told {
     double float_bytes;
 } told;
 
-static told dry_run(const costs *wanted, bool skips_verification, const char *format)
+// key: one more of the parameter file; NULL: none.
+static told dry_run_of(const char *method, const costs *wanted, bool skips_verification, const char *key)
 {
-    static const char *const common = "group_size=32";
-    const char *keys[] = {common, format};
+    const char *keys[] = {"group_size=32", key};
     told out = {.output_bytes = 0};
     bm_error err = {0};
     bm_quantize_params params;
     bm_quantize_job job = {0};
     char *output = bm_path_join(home, "out");
     now = *wanted;
-    num_seen = num_loaded = 0;
+    num_seen = num_loaded = num_tries = 0;
     bm_quantize_params_init(&params);
     params.model = model;
-    params.method = "rtn";
+    params.method = method;
+    params.data = strcmp(method, "rtn") == 0 ? NULL : data;
     params.device = "host";
     params.output = output;
     params.overrides = keys;
-    params.num_overrides = format ? 2 : 1;
+    params.num_overrides = key ? 2 : 1;
     params.skips_verification = skips_verification;
     assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
     assert_ok(bm_quantize_job_dry_run(&params, &job, &out.dry, &err), &err);
@@ -202,6 +231,11 @@ static told dry_run(const costs *wanted, bool skips_verification, const char *fo
     bm_free(output);
     assert_int_equal(support_folder_count(home), 0);
     return out;
+}
+
+static told dry_run(const costs *wanted, bool skips_verification, const char *key)
+{
+    return dry_run_of("rtn", wanted, skips_verification, key);
 }
 
 // Of the phase; 0 where it is not told.
@@ -288,6 +322,29 @@ static void comparing_logits_is_extrapolated(void **state)
     assert_near(seconds_of(&gpu.dry, "compare logits"), 5 * 4e-3 + 6 * 4e-3);
 }
 
+// 5 passes a block, and one less of the last. 4100 tokens are tried, and where that is quick once more, and 32800.
+static void calibration_grows_with_tokens(void **state)
+{
+    const double rounds = (5 * 3 - 1) / 5.0;
+    costs runs = usual;
+    (void)state;
+    runs.pass = (cost){1e6, 0};
+    runs.token = (cost){2e3, 0};
+    runs.factor = 3e6;
+    const told once = dry_run_of("gptq", &runs, true, "gptq_step=10");
+    assert_int_equal(num_tries, 1); // there are no more tokens
+    assert_near(seconds_of(&once.dry, "run blocks"), rounds * (2e-3 + 4000 * 2e-6));
+    assert_near(seconds_of(&once.dry, "factor"), 3 * 6e-3);
+    const told twice = dry_run_of("gptq", &runs, true, "gptq_step=100");
+    assert_int_equal(num_tries, 3);
+    assert_near(seconds_of(&twice.dry, "run blocks"), rounds * (1e-3 + TOKENS * 2e-6)); // without first uses
+    assert_near(seconds_of(&twice.dry, "factor"), 3 * 3e-3);
+    runs.token = (cost){8e4, 0};
+    const told slow = dry_run_of("gptq", &runs, true, "gptq_step=100");
+    assert_int_equal(num_tries, 1); // more would take seconds
+    assert_near(seconds_of(&slow.dry, "run blocks"), rounds * (2e-3 + 4100 * 8e-5) / 4100 * TOKENS);
+}
+
 static void short_runs_are_told_in_words(void **state)
 {
     (void)state;
@@ -303,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_slow_disk_is_waited_for),
         cmocka_unit_test(what_is_read_back_counts),
         cmocka_unit_test(comparing_logits_is_extrapolated),
+        cmocka_unit_test(calibration_grows_with_tokens),
         cmocka_unit_test(short_runs_are_told_in_words),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);

@@ -1,0 +1,113 @@
+// A block with some of the tokens, and where that is quick with more of them, scaled.
+#include "schedule/calibration_trial.h"
+
+#include "schedule/calibrate.h"
+#include "schedule/dry_run.h"
+
+#include <string.h>
+
+#define TRIAL_TOKENS 4096  // or what a search looks at, if that is more
+#define MORE_TOKENS 8      // times as many
+#define QUICK_SECONDS 0.25 // of what grows with tokens: the second try takes a few seconds at most
+
+typedef struct tried {
+    bm_quantize_result result;
+    uint64_t num_tokens;
+} tried;
+
+static bool grows(const char *phase)
+{
+    return strcmp(phase, "run blocks") == 0 || strcmp(phase, "watch inputs") == 0;
+}
+
+static double seconds_of(const tried *t, const char *phase)
+{
+    for (uint32_t i = 0; i < t->result.num_phases; i++)
+        if (strcmp(t->result.phases[i].name, phase) == 0)
+            return t->result.phases[i].seconds;
+    return 0;
+}
+
+uint64_t bm_calibration_trial_tokens(const bm_quantize_run_params *p)
+{
+    return bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
+}
+
+// The first block with the first sequences, of wanted tokens or a few more.
+static bm_status try_tokens(const bm_quantize_run_params *p, bm_emit_context *emit, const char *folder, uint64_t wanted,
+                            tried *out, bm_error *err)
+{
+    bm_plan plan = *p->plan;
+    bm_calibration_data *data = &plan.calibration;
+    bm_status status = BM_OK;
+    const bm_calibrate_params params = {
+        .emit = emit, .num_blocks = 1, .folder = folder, .spares_host = p->budget && p->budget->spares_host};
+    bm_quantize_result_free(&out->result);
+    out->result.timeline = bm_timeline_create();
+    out->result.linears = bm_alloc_zero(plan.num_linears, sizeof *out->result.linears);
+    out->result.stages = bm_alloc_zero(BM_NUM_STAGES, sizeof *out->result.stages);
+    BM_FAIL_IF(!out->result.timeline || !out->result.linears || !out->result.stages, err, BM_E_MEMORY, "out of memory");
+    data->num_segments = 0;
+    data->num_tokens = 0;
+    while (data->num_segments < p->plan->calibration.num_segments && data->num_tokens < wanted)
+        data->num_tokens += data->segments[data->num_segments++].count;
+    out->num_tokens = data->num_tokens;
+    emit->plan = &plan;
+    status = bm_calibrate(&params, &out->result, err);
+done:
+    emit->plan = p->plan;
+    return status;
+}
+
+// Of a phase of one block that grows with tokens, for all of them. few: NULL: there was one try alone.
+static double extrapolate(const tried *few, const tried *many, const char *phase, uint64_t tokens)
+{
+    const double seconds = seconds_of(many, phase), more = few ? seconds - seconds_of(few, phase) : seconds,
+                 each = more / (double)(many->num_tokens - (few ? few->num_tokens : 0));
+    const double fixed = seconds - each * (double)many->num_tokens;
+    if (each <= 0 || fixed < 0) // one of them was disturbed
+        return seconds / (double)many->num_tokens * (double)tokens;
+    return fixed + each * (double)tokens;
+}
+
+static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, const tried *few, const tried *many,
+                  bm_calibration_costs *out)
+{
+    const uint32_t blocks = p->model->config.num_hidden_layers, passes = c->num_passes;
+    const bool last_is_shorter =
+        passes > 1 && (p->arguments->true_sequential || p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
+    const double rounds = blocks == 1 ? 1 : (double)(passes * blocks - last_is_shorter) / passes;
+    for (uint32_t i = 0; i < many->result.num_phases; i++) {
+        bm_phase_record phase = many->result.phases[i];
+        if (strncmp(phase.name, "wait for", strlen("wait for")) == 0)
+            continue;
+        phase.seconds =
+            grows(phase.name) ? rounds * extrapolate(few, many, phase.name, c->num_tokens) : blocks * phase.seconds;
+        out->phases[out->num_phases++] = phase;
+    }
+    out->num_tokens = many->num_tokens;
+}
+
+bm_status bm_calibration_trial(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_emit_context *emit,
+                               bm_calibration_costs *out, bm_error *err)
+{
+    const uint64_t wanted = bm_calibration_trial_tokens(p);
+    tried few = {.num_tokens = 0}, many = {.num_tokens = 0};
+    bm_status status = BM_OK;
+    char *folder = p->folder ? bm_string_copy(p->folder) : bm_dry_run_folder(p->arguments->output_dir);
+    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(try_tokens(p, emit, folder, wanted, &few, err));
+    if (c->num_tokens >= 2 * few.num_tokens &&
+        seconds_of(&few, "run blocks") + seconds_of(&few, "watch inputs") < QUICK_SECONDS) {
+        BM_TRY(try_tokens(p, emit, folder, wanted, &few, err)); // without what only a first use takes
+        BM_TRY(try_tokens(p, emit, folder, MORE_TOKENS * wanted, &many, err));
+        scale(p, c, &few, &many, out);
+    } else {
+        scale(p, c, NULL, &few, out);
+    }
+done:
+    bm_free(folder);
+    bm_quantize_result_free(&few.result);
+    bm_quantize_result_free(&many.result);
+    return status;
+}
