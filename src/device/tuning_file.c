@@ -289,7 +289,8 @@ static bool is_rate(const char *word)
 {
     const char *number = word + sizeof RATE_WORD; // behind "="
     const size_t digits = strncmp(word, RATE_WORD "=", sizeof RATE_WORD) == 0 ? strspn(number, "0123456789") : 0;
-    return digits > 0 && digits < 10 && (number[digits] == '\0' || number[digits] == ',');
+    const uint64_t rate = digits > 0 && digits < 10 ? strtoull(number, NULL, 10) : 0;
+    return rate > 0 && (rate & (rate - 1)) == 0 && (number[digits] == '\0' || number[digits] == ',');
 }
 
 static bool are_verdicts(const char *words)

@@ -90,7 +90,8 @@ static void plan_batches(evaluation *e)
                                                          e->num_segments, p->max_batch_tokens));
     e->max_batch_tokens = (uint32_t)limit;
     for (uint32_t first = 0; first < e->num_segments;) {
-        first += bm_stream_first_batch(e->segments + first, e->num_segments - first, e->max_batch_tokens, &tokens);
+        first +=
+            bm_stream_first_batch(p->model, e->segments + first, e->num_segments - first, e->max_batch_tokens, &tokens);
         e->largest_batch = tokens > e->largest_batch ? tokens : e->largest_batch;
     }
 }
@@ -102,8 +103,8 @@ static uint32_t window_segments(const evaluation *e, uint32_t first, uint64_t *n
     *num_tokens = 0;
     while (first + count < e->num_segments) {
         const uint32_t start = first + count;
-        const uint32_t segments =
-            bm_stream_first_batch(e->segments + start, e->num_segments - start, e->max_batch_tokens, &batch_tokens);
+        const uint32_t segments = bm_stream_first_batch(e->params->model, e->segments + start, e->num_segments - start,
+                                                        e->max_batch_tokens, &batch_tokens);
         if (count > 0 && *num_tokens + batch_tokens > e->window_tokens)
             break;
         count += segments;

@@ -21,12 +21,21 @@ uint32_t bm_stream_batch_tokens(const bm_model *model, const bm_device *device, 
     return (uint32_t)tokens;
 }
 
-uint32_t bm_stream_first_batch(const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t max_batch_tokens,
-                               uint32_t *num_tokens)
+// The length that a text's angles go by; 0: by none.
+static uint32_t scaled_length(const bm_model *model, uint32_t length)
+{
+    const bm_rope_config *rope = &model->config.rope;
+    return rope->scaling == BM_ROPE_DYNAMIC && length > rope->original_max_position_embeddings ? length : 0;
+}
+
+uint32_t bm_stream_first_batch(const bm_model *model, const bm_batch_sequence *sequences, uint32_t num_sequences,
+                               uint32_t max_batch_tokens, uint32_t *num_tokens)
 {
     uint64_t tokens = 0;
     uint32_t count = 0;
-    while (count < num_sequences && (count == 0 || tokens + sequences[count].count <= max_batch_tokens))
+    while (count < num_sequences &&
+           (count == 0 || (tokens + sequences[count].count <= max_batch_tokens &&
+                           scaled_length(model, sequences[count].count) == scaled_length(model, sequences[0].count))))
         tokens += sequences[count++].count;
     *num_tokens = (uint32_t)tokens;
     return count;
@@ -46,8 +55,8 @@ static bm_status make_batches(bm_stream *stream, bm_error *err)
         bm_stream_batch *batch = &stream->batches[stream->num_batches++];
         batch->first_sequence = first;
         batch->first_token = stream->num_tokens;
-        batch->num_sequences =
-            bm_stream_first_batch(p->sequences + first, p->num_sequences - first, limit, &batch->batch.num_tokens);
+        batch->num_sequences = bm_stream_first_batch(p->model, p->sequences + first, p->num_sequences - first, limit,
+                                                     &batch->batch.num_tokens);
         first += batch->num_sequences;
         stream->num_tokens += batch->batch.num_tokens;
         stream->max_tokens = (uint32_t)bm_max_u64(stream->max_tokens, batch->batch.num_tokens);

@@ -46,9 +46,11 @@ typedef struct bm_stream {
 // least the longest sequence.
 uint32_t bm_stream_batch_tokens(const bm_model *model, const bm_device *device, bm_dtype dtype,
                                 const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t wanted);
-// How many of the first sequences make the first batch, and how many tokens it has.
-uint32_t bm_stream_first_batch(const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t max_batch_tokens,
-                               uint32_t *num_tokens);
+// How many of the first sequences make the first batch, and how many tokens it has. Where angles go by the length of a text (dynamic
+// rotary scaling), one that is longer than the original length shares a batch with others of its length alone: what a text gives
+// does not depend on its neighbours.
+uint32_t bm_stream_first_batch(const bm_model *model, const bm_batch_sequence *sequences, uint32_t num_sequences,
+                               uint32_t max_batch_tokens, uint32_t *num_tokens);
 
 // Groups sequences into batches and looks their embeddings up, a batch at a time; before each it reports that nothing
 // is done yet. Errors: BM_E_ARGUMENT for a token id beyond the vocabulary; those of reading; BM_E_CANCELLED,

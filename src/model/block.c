@@ -182,12 +182,23 @@ done:
     return status;
 }
 
-// Products of few rows that are one dispatch each, without memory that they share: one alone does not fill a large GPU.
-static bool run_side_by_side(const bm_block *block, bm_linear_id first, uint32_t count, const bm_tensor *x)
+// Whether a product is one dispatch, without memory that others share: neither its weights nor its time cut it.
+static bool is_one_dispatch(const bm_device *device, const bm_weights *weights, const bm_tensor *x)
+{
+    uint64_t rows = 0, cols = 0;
+    if (weights->choice.form == BM_GEMM_PANELS || weights->num_parts > 1)
+        return false;
+    bm_gemm_piece(device, weights, x->dtype, x->rows, weights->out_features, &rows, &cols);
+    return rows >= x->rows && cols >= weights->out_features;
+}
+
+// Products of few rows that are one dispatch each: one alone does not fill a large GPU.
+static bool run_side_by_side(const bm_device *device, const bm_block *block, bm_linear_id first, uint32_t count,
+                             const bm_tensor *x)
 {
     bool may = count > 1 && x->rows <= BM_THIN_ROWS;
     for (uint32_t i = 0; i < count; i++)
-        may = may && (block->code_linears[first + i] || block->linears[first + i]->choice.form != BM_GEMM_PANELS);
+        may = may && (block->code_linears[first + i] || is_one_dispatch(device, block->linears[first + i], x));
     return may;
 }
 
@@ -200,7 +211,7 @@ static bm_status run_linears(bm_device *device, const bm_block *block, bm_worksp
     bm_status status = BM_OK;
     if (block->in_integers[stage])
         return run_in_integers(device, block, w, first, count, x, adds, y, err);
-    const bool side_by_side = run_side_by_side(block, first, count, x);
+    const bool side_by_side = run_side_by_side(device, block, first, count, x);
     for (uint32_t rounded = 0; rounded < (mixed ? 2 : 1); rounded++) {
         if (rounded)
             BM_TRY(bm_round_inputs(device, &block->inputs[stage], input_names[stage], x, err));

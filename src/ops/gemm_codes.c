@@ -2,6 +2,7 @@
 #include "ops/gemm_codes.h"
 
 #include "ops/chunks.h"
+#include "ops/rate.h"
 #include "ops/rounding.h"
 
 #include <stdio.h>
@@ -170,13 +171,21 @@ done:
     return status;
 }
 
-bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_weights *w, const bm_tensor *bias,
-                        bool adds, const bm_tensor *y, bm_error *err)
+uint64_t bm_gemm_codes_piece(const bm_device *device, uint64_t m, uint64_t out_features, uint64_t in_features)
+{
+    const uint64_t unit = bm_gemm_codes_rows(device, m);
+    const double a_row = bm_gemm_operations(1, out_features, in_features);
+    const double by_time = bm_chunk_max_seconds(device) * bm_rate(device, BM_WORK_GENERIC) / a_row;
+    return by_time >= (double)m ? m : bm_max_u64(bm_max_u64(unit, BM_THIN_ROWS), (uint64_t)by_time / unit * unit);
+}
+
+// Of rows that one dispatch takes; rows: that a work-item takes at a time.
+static bm_status multiply(bm_device *device, const bm_tensor *x, const bm_code_weights *w, const bm_tensor *bias,
+                          bool adds, uint32_t rows, const bm_tensor *y, bm_error *err)
 {
     const uint64_t m = x->rows, n = w->out_features, k = w->in_features;
     uint32_t group;
     const uint32_t variant = bm_gemm_codes_form(device, &group);
-    const uint32_t rows = bm_gemm_codes_rows(device, m);
     const uint64_t tiles = bm_divide_up(m, rows) * bm_divide_up(n, variant != 0 ? WIDE_OUTPUTS : 4);
     const bm_gemm_codes_scalars scalars = {(uint32_t)m,
                                            (uint32_t)n,
@@ -200,6 +209,18 @@ bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_wei
                     .seconds = bm_chunk_seconds(device, bm_gemm_operations(m, n, k))};
     if (bias)
         call.buffers[4] = bias->view, call.types[4] = bias->dtype;
-    const bm_status status = check(device, x, w, bias, y, err);
-    return status == BM_OK ? bm_dispatch(device, &call, err) : status;
+    return bm_dispatch(device, &call, err);
+}
+
+bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_weights *w, const bm_tensor *bias,
+                        bool adds, const bm_tensor *y, bm_error *err)
+{
+    const uint64_t m = x->rows, rows = bm_gemm_codes_piece(device, m, w->out_features, w->in_features);
+    bm_status status = check(device, x, w, bias, y, err);
+    for (uint64_t first = 0; first < m && status == BM_OK; first += rows) {
+        const uint64_t count = bm_min_u64(rows, m - first);
+        const bm_tensor some_x = bm_tensor_rows(x, first, count), some_y = bm_tensor_rows(y, first, count);
+        status = multiply(device, &some_x, w, bias, adds, bm_gemm_codes_rows(device, m), &some_y, err);
+    }
+    return status;
 }

@@ -30,6 +30,8 @@ uint32_t bm_gemm_codes_form(const bm_device *device, uint32_t *group);
 #define BM_GEMM_CODES_MAX_ROWS 8
 // Rows of x, of m, that a work-item of it takes at a time: 1, 4 or 8.
 uint32_t bm_gemm_codes_rows(const bm_device *device, uint64_t m);
+// Rows of x, of m, that one dispatch takes: as many as the time allows, of which a work-item's are the least.
+uint64_t bm_gemm_codes_piece(const bm_device *device, uint64_t m, uint64_t out_features, uint64_t in_features);
 // Whether products with codes take less time than those with weights: on GPUs, and CPU devices with a kernel for them.
 bool bm_code_weights_pay(const bm_device *device);
 uint64_t bm_code_weights_bytes(uint64_t out_features, uint64_t in_features, uint32_t bits, uint32_t group_size,
@@ -58,7 +60,7 @@ bm_status bm_code_weights_dequantize(bm_device *device, const bm_code_weights *w
 //   bias  [1, out_features]       real; NULL: none
 //   y     [tokens, out_features]  real; apart from x
 //
-// Cost     the weights are read once for each eight tokens; one dispatch, no allocation.
+// Cost     the weights are read once for each eight tokens; one dispatch for eight tokens or fewer; no allocation.
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED more features than limits.max_loop_rounds allows.
 bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_weights *weights, const bm_tensor *bias,
                         bool adds, const bm_tensor *y, bm_error *err);

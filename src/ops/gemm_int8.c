@@ -163,10 +163,12 @@ bm_status bm_int8_weights_set_rows(bm_device *device, bm_int8_weights *weights, 
         const uint64_t first = (first_row + done_rows) % w->rows_per_part;
         const uint64_t left = bm_min_u64(codes->rows - done_rows, w->rows_per_part - first);
         const bm_tensor some = bm_tensor_rows(codes, done_rows, bm_min_u64(left, at_once));
-        const bm_tensor to = bm_tensor_rows(&w->parts[p], first, some.rows);
-        BM_TRY(in_panels(weights)
-                   ? pack(device, &some, first, some.rows, w->choice.panel_cols, w->parts[p].view, w->name, err)
-                   : bm_tensor_copy(device, &some, &to, err));
+        if (in_panels(weights)) {
+            BM_TRY(pack(device, &some, first, some.rows, w->choice.panel_cols, w->parts[p].view, w->name, err));
+        } else {
+            const bm_tensor to = bm_tensor_rows(&w->parts[p], first, some.rows);
+            BM_TRY(bm_tensor_copy(device, &some, &to, err));
+        }
         done_rows += some.rows;
     }
     const bm_tensor steps = bm_tensor_rows(&weights->step, first_row, step->rows);

@@ -6,6 +6,7 @@
 #include "ops/elementwise.h"
 
 #include <math.h>
+#include <string.h>
 
 // Memory moved for an element that is read or written apart from its neighbours: a sector of 32 bytes, and the other side.
 #define SCATTER_BYTES 36.0
@@ -18,27 +19,29 @@
 #define MIN_PACE 0x1p-6
 #define MAX_PACE 16
 
-// Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
-static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
+// Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared, or 46,340 where SPIR-V takes an index
+// for a signed one.
+static bm_status check_whole(const bm_device *device, const char *operation, const bm_tensor *x, bm_error *err)
 {
-    if (x->rows * x->stride <= UINT32_MAX)
+    const uint32_t digits = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0 ? 31 : 32;
+    if (x->rows * x->stride < UINT64_C(1) << digits)
         return BM_OK;
-    return bm_fail(err, BM_E_UNSUPPORTED, "%s: %llu rows of %llu elements, expected fewer than 2^32 in all", operation,
-                   (unsigned long long)x->rows, (unsigned long long)x->stride);
+    return bm_fail(err, BM_E_UNSUPPORTED, "%s: %llu rows of %llu elements, expected fewer than 2^%u in all", operation,
+                   (unsigned long long)x->rows, (unsigned long long)x->stride, digits);
 }
 
-static bm_status check_float(const char *operation, const char *name, const bm_tensor *x, uint64_t rows, uint64_t cols,
-                             bm_error *err)
+static bm_status check_float(const bm_device *device, const char *operation, const char *name, const bm_tensor *x,
+                             uint64_t rows, uint64_t cols, bm_error *err)
 {
-    const bm_status status = check_whole(operation, x, err);
+    const bm_status status = check_whole(device, operation, x, err);
     return status == BM_OK ? bm_check_matrix(operation, name, x, BM_DTYPE_F32, rows, cols, err) : status;
 }
 
 bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(check_whole("transpose", x, err));
-    BM_TRY(check_whole("transpose", y, err));
+    BM_TRY(check_whole(device, "transpose", x, err));
+    BM_TRY(check_whole(device, "transpose", y, err));
     BM_TRY(bm_check_real(device, "transpose", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, "transpose", "y", y, x->cols, x->rows, err));
     // Rows of x are columns of y, which begin at whole vectors of 16 bytes.
@@ -66,8 +69,8 @@ done:
 bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation *p, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(check_float("permute", "x", x, x->rows, x->cols, err));
-    BM_TRY(check_float("permute", "y", y, y->rows, y->cols, err));
+    BM_TRY(check_float(device, "permute", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float(device, "permute", "y", y, y->rows, y->cols, err));
     if (p->row_order.buffer)
         BM_TRY(bm_check_integers("permute", "row_order", p->row_order, y->rows, err));
     if (p->col_order.buffer)
@@ -107,8 +110,8 @@ done:
 bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(check_float("diagonal", "x", x, x->rows, x->rows, err));
-    BM_TRY(check_float("diagonal", "y", y, 1, x->rows, err));
+    BM_TRY(check_float(device, "diagonal", "x", x, x->rows, x->rows, err));
+    BM_TRY(check_float(device, "diagonal", "y", y, 1, x->rows, err));
     const bm_diagonal_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->stride};
     const bm_call call = {.kernel = BM_KERNEL_DIAGONAL,
                           .buffers = {x->view, y->view},
@@ -122,8 +125,8 @@ done:
 bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(check_float("scale_columns", "x", x, x->rows, x->cols, err));
-    BM_TRY(check_float("scale_columns", "factors", factors, 1, x->cols, err));
+    BM_TRY(check_float(device, "scale_columns", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float(device, "scale_columns", "factors", factors, 1, x->cols, err));
     BM_TRY(bm_shift_scale(device, x, NULL, factors, x, err));
 done:
     return status;
@@ -153,8 +156,8 @@ bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
     bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, y ? (uint32_t)y->stride : 0, y != NULL};
     BM_TRY(bm_check_real(device, "row_dot", "x", x, x->rows, x->cols, err));
     if (y)
-        BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
-    BM_TRY(check_float("row_dot", "sums", sums, x->rows, 4, err));
+        BM_TRY(check_float(device, "row_dot", "y", y, x->rows, x->cols, err));
+    BM_TRY(check_float(device, "row_dot", "sums", sums, x->rows, 4, err));
     BM_TRY(bm_run_rows(device,
                        &(bm_row_call){.kernel = BM_KERNEL_ROW_DOT,
                                       .tensors = {x, y, sums},
@@ -171,10 +174,10 @@ bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor 
 {
     bm_status status = BM_OK;
     bm_keep_better_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
-    BM_TRY(check_float("keep_better", "x", x, x->rows, x->cols, err));
-    BM_TRY(check_float("keep_better", "y", y, x->rows, x->cols, err));
-    BM_TRY(check_float("keep_better", "x_error", x_error, x->rows, 4, err));
-    BM_TRY(check_float("keep_better", "y_error", y_error, x->rows, 4, err));
+    BM_TRY(check_float(device, "keep_better", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float(device, "keep_better", "y", y, x->rows, x->cols, err));
+    BM_TRY(check_float(device, "keep_better", "x_error", x_error, x->rows, 4, err));
+    BM_TRY(check_float(device, "keep_better", "y_error", y_error, x->rows, 4, err));
     BM_TRY(bm_run_rows(device,
                        &(bm_row_call){.kernel = BM_KERNEL_KEEP_BETTER,
                                       .tensors = {x, y, x_error, y_error},
@@ -243,7 +246,7 @@ static bm_status make_panels(bm_multiplier *m, bm_error *err)
 bm_status bm_multiplier_set(bm_multiplier *m, const bm_tensor *b, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(check_float("product", "b", b, b->rows, b->cols, err));
+    BM_TRY(check_float(m->device, "product", "b", b, b->rows, b->cols, err));
     m->part = m->rows = *b;
     m->weights = weights_of(m, BM_DTYPE_F32, NULL, b->rows, b->cols);
     if (m->weights.choice.form == BM_GEMM_PANELS) {

@@ -41,6 +41,9 @@ static const rate_row rows[] = {
 // kernel on an H100 3.7 times).
 #define SLOWEST_SHARE 0.25
 
+// What a file tells may be another machine's, or anybody's: a rate that is too high would let dispatches take seconds.
+#define MOST_OFF 64
+
 static const rate_row *find_row(const bm_device_info *info)
 {
     const rate_row *row = rows;
@@ -56,9 +59,10 @@ double bm_rate(const bm_device *device, bm_work work)
     const bm_device_info *info = bm_device_get_info(device);
     const rate_row *row = find_row(info);
     const double table = 1e9 * row->gflops[work] * (row->is_by_units ? info->limits.compute_units : 1);
-    const double measured = 1e9 * SLOWEST_SHARE * bm_device_measured_gflops(device);
-    if (measured == 0)
+    const double told = 1e9 * SLOWEST_SHARE * bm_device_measured_gflops(device);
+    if (told == 0 || row->is_measured)
         return table;
+    const double measured = fmin(told, table * MOST_OFF);
     return work == BM_WORK_PLAIN ? fmin(table, measured) : measured; // what moves memory is no faster for it
 }
 

@@ -20,7 +20,8 @@
 static uint32_t count_segments(const bm_emit_context *emit, uint32_t *tokens)
 {
     const bm_calibration_data *data = &emit->plan->calibration;
-    return bm_stream_first_batch(data->segments, bm_calibration_data_first(data, emit->arguments->smooth_step),
+    return bm_stream_first_batch(emit->model, data->segments,
+                                 bm_calibration_data_first(data, emit->arguments->smooth_step),
                                  (uint32_t)bm_min_u64((uint64_t)emit->arguments->search_tokens, UINT32_MAX), tokens);
 }
 

@@ -109,11 +109,11 @@ static uint64_t largest_weights(const bm_emit_context *emit, bm_dtype dtype)
     return most;
 }
 
-static void count_batches(bm_memory_claims *c, const bm_calibration_data *data, uint32_t limit)
+static void count_batches(bm_memory_claims *c, const bm_model *model, const bm_calibration_data *data, uint32_t limit)
 {
     for (uint32_t first = 0, tokens = 0; first < data->num_segments; c->num_batches++) {
         const uint32_t count =
-            bm_stream_first_batch(data->segments + first, data->num_segments - first, limit, &tokens);
+            bm_stream_first_batch(model, data->segments + first, data->num_segments - first, limit, &tokens);
         first += count;
         c->num_tokens += tokens;
         c->batch_tokens = (uint32_t)bm_max_u64(c->batch_tokens, tokens);
@@ -343,7 +343,7 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm
     c->num_lanes = s->num_lanes;
     c->num_passes = bm_calibrate_passes(plan, emit->arguments);
     c->num_sequences = plan->calibration.num_segments;
-    count_batches(c, &plan->calibration, s->batch_tokens);
+    count_batches(c, model, &plan->calibration, s->batch_tokens);
     const uint64_t lanes = c->num_lanes, stream = c->num_tokens * row, staged = c->batch_tokens * row;
     const bool on_device = stream <= s->stream_bytes && lanes * stream <= memory / 4 * 3;
     c->stream_place = on_device ? BM_KEPT_DEVICE : has_file ? BM_KEPT_FILE : BM_KEPT_HOST;

@@ -9,6 +9,7 @@
 #include "support/support.h"
 #include "support/unit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,20 @@ static void make_sequences(uint32_t ids[NUM_SEQUENCES][TOKENS], bm_batch_sequenc
     }
 }
 
+static float *read_stream(bm_stream *stream)
+{
+    const uint32_t width = stream->params.model->config.hidden_size;
+    float *out = bm_alloc(stream->num_tokens * width, sizeof *out);
+    assert_non_null(out);
+    for (uint32_t b = 0; b < stream->num_batches; b++) {
+        bm_tensor hidden;
+        MUST(bm_stream_acquire(stream, b, &hidden, &failure));
+        MUST(bm_tensor_download(device, &hidden, out + stream->batches[b].first_token * width, &failure));
+    }
+    MUST(bm_device_wait(device, &failure));
+    return out;
+}
+
 // The residual stream of all tokens behind the last block.
 static float *run_stream(const bm_model *model, const bm_batch_sequence *sequences, uint64_t budget, const char *folder,
                          bm_kept_place wanted)
@@ -84,15 +99,26 @@ static float *run_stream(const bm_model *model, const bm_batch_sequence *sequenc
     assert_true(stream->num_batches > 2);
     assert_int_equal(stream->place, wanted);
     MUST(bm_stream_run(stream, &failure));
-    const uint32_t width = model->config.hidden_size;
-    float *out = bm_alloc(stream->num_tokens * width, sizeof *out);
-    assert_non_null(out);
-    for (uint32_t b = 0; b < stream->num_batches; b++) {
-        bm_tensor hidden;
-        MUST(bm_stream_acquire(stream, b, &hidden, &failure));
-        MUST(bm_tensor_download(device, &hidden, out + stream->batches[b].first_token * width, &failure));
-    }
-    MUST(bm_device_wait(device, &failure));
+    float *out = read_stream(stream);
+    bm_stream_destroy(&stream);
+    return out;
+}
+
+// The same in batches of up to max_tokens tokens, num_batches of them.
+static float *run_sequences(const bm_model *model, const bm_batch_sequence *sequences, uint32_t count,
+                            uint32_t max_tokens, uint32_t num_batches)
+{
+    const bm_stream_params params = {.model = model,
+                                     .device = device,
+                                     .dtype = BM_DTYPE_F32,
+                                     .sequences = sequences,
+                                     .num_sequences = count,
+                                     .max_batch_tokens = max_tokens};
+    bm_stream *stream = NULL;
+    MUST(bm_stream_create(&params, &stream, &failure));
+    assert_int_equal(stream->num_batches, num_batches);
+    MUST(bm_stream_run(stream, &failure));
+    float *out = read_stream(stream);
     bm_stream_destroy(&stream);
     return out;
 }
@@ -119,6 +145,35 @@ static void activations_elsewhere_are_the_same(void **state)
     bm_free(on_device);
     bm_free(on_host);
     bm_free(in_file);
+    remove_model(&model, &folder);
+}
+
+// Dynamic scaling turns a text by angles of its own length: what it gives is what it gives alone.
+static void long_texts_turn_no_others(void **state)
+{
+    (void)state;
+    static uint32_t ids[NUM_SEQUENCES][TOKENS];
+    bm_batch_sequence sequences[NUM_SEQUENCES]; // of 40, 39 .. 34 tokens
+    model_maker_params p;
+    char *folder = NULL;
+    uint64_t at = 0;
+    model_maker_params_init(&p);
+    p.rope_scaling = "dynamic";
+    p.max_positions = 37;
+    bm_model *model = make_model(&p, &folder);
+    const uint32_t width = p.hidden_size;
+    make_sequences(ids, sequences);
+    sequences[1].count = TOKENS; // its length is the first one's
+    float *together = run_sequences(model, sequences, NUM_SEQUENCES, 10 * TOKENS, 3);
+    for (uint32_t s = 0; s < NUM_SEQUENCES; s++) {
+        float *alone = run_sequences(model, &sequences[s], 1, TOKENS, 1);
+        for (uint32_t i = 0; i < sequences[s].count * width; i++)
+            if (!(fabsf(alone[i] - together[at + i]) <= 1e-4f))
+                fail_msg("text %u, element %u: %g alone, %g beside others", s, i, alone[i], together[at + i]);
+        at += (uint64_t)sequences[s].count * width;
+        bm_free(alone);
+    }
+    bm_free(together);
     remove_model(&model, &folder);
 }
 
@@ -298,11 +353,9 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
 #define FACT(function) cmocka_unit_test_setup_teardown(function, open_device, close_device)
-        FACT(activations_elsewhere_are_the_same),
-        FACT(embedding_can_be_stopped_before_every_batch),
-        FACT(embeddings_of_other_tokens_are_not_read),
-        FACT(a_reference_halves_the_memory_of_each_model),
-        FACT(blocks_that_are_loaded_anew_are_freed_in_time),
+        FACT(activations_elsewhere_are_the_same),          FACT(long_texts_turn_no_others),
+        FACT(embedding_can_be_stopped_before_every_batch), FACT(embeddings_of_other_tokens_are_not_read),
+        FACT(a_reference_halves_the_memory_of_each_model), FACT(blocks_that_are_loaded_anew_are_freed_in_time),
 #undef FACT
     };
     if (argc != 2) {

@@ -4,6 +4,7 @@
 
 #include "device/backend.h"
 #include "ops/chunks.h"
+#include "ops/gemm_codes.h"
 #include "ops/gemm_int8.h"
 #include "ops/rate.h"
 #include "ops/split_product.h"
@@ -68,6 +69,8 @@ static void no_dispatch_takes_long_on_slow_devices(void **state)
             const bm_gemm_choice choice = bm_gemm_choose(device);
             assert_true(longest_product(device, &choice) < 1e9 * slow[i].gflops);
         }
+        assert_true(bm_gemm_operations(bm_gemm_codes_piece(device, 48, 14336, 4096), 14336, 4096) <
+                    1e9 * slow[i].gflops);
         const bm_gemm_choice codes = bm_gemm_int8_choose(device);
         assert_true(longest_product(device, &codes) < 1e9 * slow[i].gflops);
         assert_true(4.0 * (double)bm_chunk_rows(device, 1, 4) < 1e9 * slow[i].gbps);
@@ -102,6 +105,12 @@ static void fast_devices_get_long_dispatches(void **state)
     for (uint32_t work = 0; work < BM_NUM_WORKS; work++)
         assert_true(bm_rate(device, (bm_work)work) == 2e9);
     assert_true(bm_chunk_seconds(device, 2e9) == 1);
+    MUST(bm_device_set_measured_gflops(device, 1e9, &failure)); // no GPU's: a file that lies, or another machine's
+    assert_true(bm_rate(device, BM_WORK_TILES) == 64 * plain);
+    bm_device_close(&device);
+    device = pretend(NULL, BM_DEVICE_DISCRETE_GPU, "NVIDIA H200", 132); // whose rates nobody measures at the first use
+    MUST(bm_device_set_measured_gflops(device, 8, &failure));
+    assert_true(bm_rate(device, BM_WORK_WARPGROUPS) > 80e12);
     bm_device_close(&device);
 }
 
