@@ -38,6 +38,10 @@ uint32_t bm_process_terminal_columns(int stream);
 
 // Physical memory of this machine, or as much of it as this process may use, if that is less; 0: unknown.
 uint64_t bm_process_memory_bytes(void);
+// From now on what is freed in pieces of a MiB or more goes back to the system at once, instead of staying with the allocator for later,
+// where some pieces lie scattered between others: a bound on the process's memory is one on what lies there too. Costs time: memory is
+// new each time. Other systems do so anyway, or know no such setting.
+void bm_process_return_memory(void);
 // What control groups of Linux let it use, of either version; UINT64_MAX: no limit. How much of that is in use does not count:
 // most is files that were read, which make room. groups: as /proc/self/cgroup; root: as /sys/fs/cgroup.
 uint64_t bm_process_memory_limit(const char *groups, const char *root);

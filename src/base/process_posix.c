@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -162,6 +165,14 @@ void bm_process_restore_handlers(bm_process_handlers **kept)
         sigaction(kept_signals[i], &(*kept)->actions[i], NULL);
     bm_free(*kept);
     *kept = NULL;
+}
+
+// glibc takes pieces of up to 32 MiB from its heap once such a piece was freed, unless it is told a size.
+void bm_process_return_memory(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
 }
 
 uint32_t bm_process_terminal_columns(int stream)

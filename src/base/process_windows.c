@@ -156,6 +156,8 @@ void bm_process_restore_handlers(bm_process_handlers **kept)
     (void)kept;
 }
 
+void bm_process_return_memory(void) {} // large pieces are the system's own
+
 uint32_t bm_process_terminal_columns(int stream)
 {
     CONSOLE_SCREEN_BUFFER_INFO info;

@@ -2,6 +2,7 @@
 #include "schedule/job.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/scratch.h"
 #include "base/str.h"
 #include "model/block.h"
@@ -187,6 +188,8 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
     BM_FAIL_IF(!job->file_folder, err, BM_E_MEMORY, "out of memory");
     job->is_planned = true;
+    if (p->host_memory)
+        bm_process_return_memory();
     BM_TRY(fit_with_kernels(p, job, &emit, err));
     if (job->plan->params.folder)
         bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");

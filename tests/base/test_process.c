@@ -7,6 +7,9 @@
 #include "base/str.h"
 
 #include <fcntl.h>
+#ifdef __linux__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -142,6 +145,23 @@ static void handlers_are_ours_again_after_code_of_others(void **state)
     }
 }
 
+// What was freed once would make the allocator keep the next one in its heap.
+static void freed_memory_goes_back(void **state)
+{
+    (void)state;
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+    enum { SIZE = 8 << 20 };
+    bm_process_return_memory();
+    bm_free(bm_alloc(SIZE, 1));
+    const size_t before = mallinfo2().hblkhd; // bytes that are no part of a heap
+    void *bytes = bm_alloc(SIZE, 1);
+    assert_true(mallinfo2().hblkhd >= before + SIZE);
+    bm_free(bytes);
+#else
+    skip();
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -150,6 +170,7 @@ int main(void)
         cmocka_unit_test(memory_is_known),
         cmocka_unit_test(containers_limit_memory),
         cmocka_unit_test(handlers_are_ours_again_after_code_of_others),
+        cmocka_unit_test(freed_memory_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
