@@ -242,7 +242,8 @@ static void verdicts_are_of_these_kernels_alone(void **state)
                                           " gemm:x:F16:many=wrung",
                                           " gemm:x:F16:some=wrong",
                                           " gemm:x:many=wrong",
-                                          " rate=fast"};
+                                          " rate=fast",
+                                          " rate=500"};
     char *folder = support_folder_create(), *text = NULL, digest[65], others[2][65];
     bm_device *device = open_again(folder, NULL);
     bm_string words = BM_STRING_INIT;
