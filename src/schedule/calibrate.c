@@ -37,7 +37,7 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     c->p->emit->phase->report.block = index;
     if (c->result->timeline)
         c->result->timeline->block = (int32_t)index;
-    if (c->restarts && index > 0)
+    if (c->restarts && index > c->p->first_block)
         BM_TRY(restart(c, err));
     if (c->p->emit->plan->equalizes) {
         BM_TRY(bm_calibration_run_equalized(c, index, err));
@@ -177,7 +177,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     const bool last_is_shorter = passes > 1 && (emit->arguments->true_sequential || c.goes_on_later);
     emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - last_is_shorter);
     for (uint32_t index = 0; index < num_blocks; index++)
-        BM_TRY(run_block(&c, index, err));
+        BM_TRY(run_block(&c, params->first_block + index, err));
 done:
     for (uint32_t i = 0; i < BM_MAX_LANES; i++) {
         bm_kept_end(&c.lanes[i].kept);

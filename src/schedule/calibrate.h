@@ -17,10 +17,10 @@
 typedef struct bm_calibrate_params {
     const bm_emit_context *emit; // its plan has calibration data
     bm_read_ahead *reader;       // of the model's checkpoint, asked for the first block; NULL: nothing is read ahead
-    uint32_t num_blocks;         // the first ones alone, for a trial; 0: all
-    const char *folder;          // for a file of activations, where memory does not take them
-    bool spares_host;            // as the budget says (memory_budget.h)
-    bool forces_place;           // tests: place is where they are kept
+    uint32_t first_block, num_blocks; // some alone, for a trial, on embeddings; 0: all
+    const char *folder;               // for a file of activations, where memory does not take them
+    bool spares_host;                 // as the budget says (memory_budget.h)
+    bool forces_place;                // tests: place is where they are kept
     bm_kept_place place;
     const bm_log *log;
 } bm_calibrate_params;

@@ -5,10 +5,10 @@
 // looks at its own first steps.
 static int64_t steps_of(const bm_arguments *arguments, const char **key)
 {
-    // Static steps, and rounding that weighs by data; a search sees the observer too.
+    // Static steps, which a search sees too, and rounding that weighs by data.
     const bool observes =
         arguments->job != BM_JOB_GPTQ && !arguments->auto_clip &&
-        (arguments->act_quant_method != BM_ACT_PER_TOKEN || arguments->job != BM_JOB_A8W8 ||
+        ((arguments->act_quant_method != BM_ACT_PER_TOKEN && arguments->job == BM_JOB_A8W8) ||
          arguments->scale_search == BM_SCALE_GRAM || arguments->scale_search == BM_SCALE_WEIGHTED_MSE ||
          (!arguments->shift && !arguments->smooth));
     const struct {

@@ -20,6 +20,12 @@ static bool grows(const char *phase)
     return strcmp(phase, "run blocks") == 0 || strcmp(phase, "watch inputs") == 0;
 }
 
+// What blocks take that stay float, too.
+static bool is_of_all_blocks(const char *phase)
+{
+    return strcmp(phase, "run blocks") == 0 || strcmp(phase, "load blocks") == 0;
+}
+
 static double seconds_of(const tried *t, const char *phase)
 {
     for (uint32_t i = 0; i < t->result.num_phases; i++)
@@ -33,15 +39,36 @@ uint64_t bm_calibration_trial_tokens(const bm_quantize_run_params *p)
     return bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
 }
 
-// The first block with the first sequences, of wanted tokens or a few more.
+uint32_t bm_calibration_trial_block(const bm_plan *plan, uint32_t *num_blocks)
+{
+    uint32_t most = 0, chosen = 0;
+    *num_blocks = 0;
+    for (uint32_t first = 0; first < plan->num_linears; first += plan->linears_per_block) {
+        uint32_t count = 0;
+        for (uint32_t i = first; i < first + plan->linears_per_block; i++)
+            count += plan->linears[i].quantized;
+        *num_blocks += count > 0;
+        if (count > most) {
+            most = count;
+            chosen = first / plan->linears_per_block;
+        }
+    }
+    return chosen;
+}
+
+// A block with the first sequences, of wanted tokens or a few more.
 static bm_status try_tokens(const bm_quantize_run_params *p, bm_emit_context *emit, const char *folder, uint64_t wanted,
                             tried *out, bm_error *err)
 {
     bm_plan plan = *p->plan;
     bm_calibration_data *data = &plan.calibration;
     bm_status status = BM_OK;
-    const bm_calibrate_params params = {
-        .emit = emit, .num_blocks = 1, .folder = folder, .spares_host = p->budget && p->budget->spares_host};
+    uint32_t num_blocks;
+    const bm_calibrate_params params = {.emit = emit,
+                                        .first_block = bm_calibration_trial_block(p->plan, &num_blocks),
+                                        .num_blocks = 1,
+                                        .folder = folder,
+                                        .spares_host = p->budget && p->budget->spares_host};
     bm_quantize_result_free(&out->result);
     out->result.timeline = bm_timeline_create();
     out->result.linears = bm_alloc_zero(plan.num_linears, sizeof *out->result.linears);
@@ -77,12 +104,15 @@ static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, co
     const bool last_is_shorter =
         passes > 1 && (p->arguments->true_sequential || p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
     const double rounds = blocks == 1 ? 1 : (double)(passes * blocks - last_is_shorter) / passes;
+    uint32_t num_quantized;
+    (void)bm_calibration_trial_block(p->plan, &num_quantized);
     for (uint32_t i = 0; i < many->result.num_phases; i++) {
         bm_phase_record phase = many->result.phases[i];
         if (strncmp(phase.name, "wait for", strlen("wait for")) == 0)
             continue;
         phase.seconds =
             grows(phase.name) ? rounds * extrapolate(few, many, phase.name, c->num_tokens) : blocks * phase.seconds;
+        phase.seconds *= is_of_all_blocks(phase.name) ? 1 : (double)num_quantized / blocks;
         out->phases[out->num_phases++] = phase;
     }
     out->num_tokens = many->num_tokens;

@@ -56,7 +56,7 @@ static double seconds_since(uint64_t begin_ns)
     return (double)(bm_clock_ns() - begin_ns) * 1e-9;
 }
 
-// Operations of one block in all passes: the part that grows with tokens, of running and of watching, and the part that does not.
+// Operations of the block that is tried, in all passes: the part that grows with tokens, of running and of watching, and the part that does not.
 typedef struct operations {
     double running, watching, factors, solving;
 } operations;
@@ -69,8 +69,10 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
     const double factors = plan->params.qep_alpha > 0 && plan->params.damp_percent > 0 ? 2 : 1;
     operations o = {0};
     bool counted[BM_NUM_STAGES] = {false};
+    uint32_t num_blocks;
+    const uint32_t block = bm_calibration_trial_block(plan, &num_blocks);
     for (uint32_t i = 0; i < plan->linears_per_block; i++) {
-        const bm_plan_linear *l = &plan->linears[i];
+        const bm_plan_linear *l = &plan->linears[block * plan->linears_per_block + i];
         const double square = (double)l->in_features * l->in_features;
         const bm_stage stage = bm_linear_stage(l->linear);
         o.running += c->num_lanes * bm_gemm_operations(tokens, l->out_features, l->in_features);
@@ -142,9 +144,10 @@ static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_m
     bm_status status = bm_calibration_trial(p, c, emit, &costs, err);
     for (uint32_t i = 0; i < costs.num_phases; i++)
         add_seconds(d, costs.phases[i].name, costs.phases[i].seconds);
-    snprintf(d->how, sizeof d->how, "measured: the first block of %u ran, on %llu tokens of %llu",
-             p->model->config.num_hidden_layers, (unsigned long long)costs.num_tokens,
-             (unsigned long long)c->num_tokens);
+    uint32_t num_quantized;
+    snprintf(d->how, sizeof d->how, "measured: block %u of %u ran, on %llu tokens of %llu",
+             bm_calibration_trial_block(p->plan, &num_quantized) + 1, p->model->config.num_hidden_layers,
+             (unsigned long long)costs.num_tokens, (unsigned long long)c->num_tokens);
     d->is_measured = status == BM_OK;
     return status;
 }
@@ -181,11 +184,12 @@ static bm_status measure_rate(const bm_quantize_run_params *p, double *rate, bm_
 static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c, const operations *o, double rate,
                      bm_dry_run *d)
 {
-    const double blocks = p->model->config.num_hidden_layers;
-    add_seconds(d, "run blocks", blocks * o->running / rate);
-    add_seconds(d, "watch inputs", blocks * o->watching / rate);
-    add_seconds(d, "factor", blocks * o->factors / rate);
-    add_seconds(d, c->watches ? "solve" : "quantize", blocks * o->solving / rate);
+    uint32_t num_quantized;
+    (void)bm_calibration_trial_block(p->plan, &num_quantized);
+    add_seconds(d, "run blocks", p->model->config.num_hidden_layers * o->running / rate);
+    add_seconds(d, "watch inputs", num_quantized * o->watching / rate);
+    add_seconds(d, "factor", num_quantized * o->factors / rate);
+    add_seconds(d, c->watches ? "solve" : "quantize", num_quantized * o->solving / rate);
     snprintf(d->how, sizeof d->how,
              "not measured, as one block would take too long: by %.0f GFLOP/s, as a product on the device has",
              rate / 1e9);

@@ -194,7 +194,7 @@ static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, bm_
                          double *out, bm_error *err)
 {
     const bm_arguments *a = e->emit->arguments;
-    const uint64_t count = bm_channel_statistics_first(&s->statistics, a->ptq_step);
+    const uint64_t count = bm_channel_statistics_first(&s->statistics, bm_equalizer_observed_steps(e->emit, -1));
     bm_status status = BM_OK;
     double *magnitudes = bm_alloc(count * s->channels, sizeof *magnitudes);
     float *scales = s->scale ? bm_alloc(s->channels, sizeof *scales) : NULL;

@@ -73,10 +73,11 @@ void bm_equalizer_end(bm_equalizer *equalizer);
 typedef struct bm_equalizer_memory {
     uint64_t
         kept; // masters, statistics, samples, what the multiplier keeps where the method has no use of it: while there is one
-    uint64_t grams;      // until stages are finished, or where it solves, solved
-    uint64_t search;     // meanwhile, at most
-    uint64_t measured;   // beside what solves
-    uint64_t multiplied; // elements of rows that go into one product
+    uint64_t grams;                  // until stages are finished, or where it solves, solved
+    uint64_t search;                 // meanwhile, at most
+    uint64_t measured;               // beside what solves
+    uint64_t multiplied;             // elements of rows that go into one product
+    uint64_t host_kept, host_search; // of the host's memory: statistics of all stages; meanwhile, at most
 } bm_equalizer_memory;
 bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t batch_tokens);
 // From begin to solve.
@@ -114,6 +115,8 @@ bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *e
 // wanted. Returns their number.
 uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, bool quantized,
                               const bm_weights *out[BM_NUM_LINEARS], bm_grid_params grids[BM_NUM_LINEARS]);
+// Candidates of a move of the piecewise search, at most.
+uint64_t bm_equalizer_most_candidates(const bm_arguments *arguments);
 // The search of a stage's scales [channels]: problem lacks tokens and the loss.
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);
@@ -164,6 +167,8 @@ void bm_equalizer_share_heads(const bm_equalizer *equalizer, bm_stage stage, dou
 
 // What act_quant_method observes.
 bm_activation_observer bm_equalizer_observer(const bm_arguments *arguments);
+// Steps of the data whose inputs it sees; where inputs are not quantized nothing observes them, and own says what is looked at.
+int64_t bm_equalizer_observed_steps(const bm_emit_context *emit, int64_t own);
 // Chooses shift and scale of a stage from its statistics; both are what a fold is asked for.
 bm_status bm_equalizer_choose(bm_equalizer *equalizer, bm_stage stage, const bm_log *log, bm_error *err);
 

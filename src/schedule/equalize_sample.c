@@ -112,6 +112,22 @@ static uint64_t search_bytes(const bm_emit_context *emit, bm_stage stage, uint64
     return most;
 }
 
+// Of the host, while a stage is worked on: statistics on their way there, or magnitudes, twice, with candidates of a search, and what
+// compat's search computes with, which no kernel has.
+static uint64_t host_search_bytes(const bm_emit_context *emit, bm_stage stage, uint64_t sample, uint64_t statistics)
+{
+    const bm_arguments *a = emit->arguments;
+    const uint64_t channels = bm_equalizer_channels(emit->model, stage), rows = rows_of(emit->model, stage);
+    const bool searches = a->smooth && a->smooth_piecewise_search;
+    uint64_t bytes = 2 * sizeof(double) * emit->plan->calibration.num_segments * channels;
+    if (searches)
+        bytes += 2 * bm_equalizer_most_candidates(a) * (a->search_crosswise ? 2 : 1) * channels * sizeof(float);
+    if (searches && a->compat == BM_COMPAT_PADDLESLIM)
+        bytes += sample * (rows * sizeof(double) + channels) + rows * channels +
+                 (sample + rows + bm_max_u64(sample, rows)) * channels * sizeof(float);
+    return bm_max_u64(statistics, bytes);
+}
+
 bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t batch_tokens)
 {
     const bm_arguments *a = emit->arguments;
@@ -129,6 +145,10 @@ bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t bat
         m.measured = bm_max_u64(m.measured, measured * (4 * rows + 4 * one_rows + 12 * (uint64_t)channels + 32));
         m.multiplied = bm_max_u64(m.multiplied, bm_max_u64(sample, one_rows) * channels);
         m.kept += bm_activation_statistics_bytes(&params, sample);
+        const uint64_t statistics =
+            (uint64_t)params.num_sequences * channels * sizeof(float) * (params.magnitudes ? 4 : 3);
+        m.host_kept += statistics;
+        m.host_search = bm_max_u64(m.host_search, host_search_bytes(emit, stage, sample, statistics));
         const uint64_t grams = bm_equalizer_gram_bytes(emit, stage);
         m.grams += grams;
         if (grams > 0) {

@@ -60,6 +60,11 @@ bm_activation_observer bm_equalizer_observer(const bm_arguments *a)
                                                      : BM_ACTIVATION_AVG;
 }
 
+int64_t bm_equalizer_observed_steps(const bm_emit_context *emit, int64_t own)
+{
+    return emit->plan->input == BM_INPUT_FLOAT ? own : emit->arguments->ptq_step;
+}
+
 // ---- shift
 
 static bm_status find_shift(bm_equalizer *e, bm_stage stage, bm_error *err)
@@ -72,7 +77,7 @@ static bm_status find_shift(bm_equalizer *e, bm_stage stage, bm_error *err)
                                                  : a->shift_statistic == BM_SHIFT_MIDRANGE ? BM_CENTER_MIDRANGE
                                                                                            : BM_CENTER_AVERAGE,
                                     .shift_step = a->shift_step,
-                                    .ptq_step = a->ptq_step,
+                                    .ptq_step = bm_equalizer_observed_steps(e->emit, a->shift_step),
                                     .observer = bm_equalizer_observer(a),
                                     .compat_paddleslim = a->compat == BM_COMPAT_PADDLESLIM,
                                     .calls_a_step = stage == BM_STAGE_QKV       ? 3
@@ -237,7 +242,8 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
                                .a = a,
                                .w = w,
                                .magnitudes = magnitudes,
-                               .num_sequences = bm_channel_statistics_first(&s->statistics, arguments->ptq_step),
+                               .num_sequences = bm_channel_statistics_first(
+                                   &s->statistics, bm_equalizer_observed_steps(e->emit, arguments->smooth_step)),
                                .observer = bm_equalizer_observer(arguments)};
     const uint64_t both = bm_min_u64(end, out->num_sequences); // steps of smooth and of the observer may differ
     if (!compat && arguments->search_crosswise && both > 1) {

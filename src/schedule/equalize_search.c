@@ -32,6 +32,12 @@ static bm_smooth_search_params search_params(const bm_arguments *a, uint32_t cha
     return params;
 }
 
+uint64_t bm_equalizer_most_candidates(const bm_arguments *a)
+{
+    const bm_smooth_search_params params = search_params(a, UINT32_MAX);
+    return bm_smooth_grid_most(&params.grid);
+}
+
 // PaddleSlim's codes are of its own rounding, which no kernel has: plain C computes them, slowly. The last linear alone counts.
 typedef struct compat_loss {
     float *inputs, *weights;

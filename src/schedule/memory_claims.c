@@ -241,16 +241,18 @@ static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
     const bm_plan *plan = emit->plan;
     uint64_t states = 0, together = 0;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        uint64_t rows = 0, state = 0;
+        uint64_t rows = 0, of_block = 0, state = 0;
         uint32_t channels = 0;
-        for (uint32_t i = 0; i < plan->num_linears; i++) {
+        for (uint32_t i = 0; i < plan->num_linears; i++) { // blocks may differ in what they leave float
             const bm_plan_linear *l = &plan->linears[i];
+            of_block = i % plan->linears_per_block == 0 ? 0 : of_block;
             if (!l->quantized || bm_linear_stage(l->linear) != stage)
                 continue;
             const bm_method_params params = bm_plan_method_params(plan, l);
-            state = plan->method->state_bytes(&params, l->in_features);
+            state = bm_max_u64(state, plan->method->state_bytes(&params, l->in_features));
             channels = l->in_features;
-            rows += i < plan->linears_per_block ? l->out_features : 0;
+            of_block += l->out_features;
+            rows = bm_max_u64(rows, of_block);
         }
         rows = channels ? bm_min_u64(rows, bm_emit_rows_at_once(emit->device, true, channels)) : 0;
         states = bm_max_u64(states, state);
@@ -327,6 +329,9 @@ static void add_equalizer(bm_memory_claims *c, const bm_emit_context *emit, bool
     add(c, "search of scales", BM_MEMORY_DEVICE, BIT(BM_MEMORY_EQUALIZING), bm_max_u64(m.search, 1),
         "lower \"search_tokens\"");
     add(c, "outputs that are measured", BM_MEMORY_DEVICE, solves ? solving : 0, m.measured, "lower \"search_tokens\"");
+    add(c, "statistics of sequences", BM_MEMORY_HOST, block_phases, m.host_kept, "lower \"smooth_step\"");
+    add(c, "magnitudes and candidates of a stage", BM_MEMORY_HOST, BIT(BM_MEMORY_EQUALIZING), m.host_search,
+        "lower \"smooth_step\"");
     consider(c, "weights of a linear", largest_weights(emit, BM_DTYPE_F32));
     *elements = bm_max_u64(*elements, m.multiplied);
 }

@@ -159,6 +159,23 @@ static void remove_replaced(const bm_output *output)
                      output->partial);
 }
 
+// A whole result that cannot be put in its place: hours of work, which nobody removes. The next run would take it for one that was
+// replaced, so it gets a name of its own, if that can be had.
+static void keep_result(bm_output *output, bm_error *err)
+{
+    bm_error ignored;
+    char *kept = bm_format("%s" BM_OUTPUT_KEPT_SUFFIX, output->path);
+    const bool has_name =
+        kept && bm_path_kind_of(kept) == BM_PATH_ABSENT && bm_path_rename(output->partial, kept, &ignored) == BM_OK;
+    const bm_error why = *err;
+    bm_fail(err, BM_E_IO, "%s; the result is whole and lies in %s: rename it", why.message,
+            has_name ? kept : output->partial);
+    output->first_made = 0;
+    bm_free(kept);
+    bm_free(output->partial);
+    output->partial = NULL;
+}
+
 bm_status bm_output_commit(bm_output *output, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -167,10 +184,13 @@ bm_status bm_output_commit(bm_output *output, bm_error *err)
     BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_folder_remove(journal, err)); // from here on bitmill.json tells that it is ours
     BM_TRY(bm_folder_sync(output->partial, err));
-    if (output->replaces)
-        BM_TRY(bm_folder_swap(output->path, output->partial, &old, err));
-    else
-        BM_TRY(bm_path_rename(output->partial, output->path, err));
+    output->replaces = output->replaces && bm_path_kind_of(output->path) == BM_PATH_FOLDER; // it may have gone since
+    status = output->replaces ? bm_folder_swap(output->path, output->partial, &old, err)
+                              : bm_path_rename(output->partial, output->path, err);
+    if (status != BM_OK) {
+        keep_result(output, err);
+        goto done;
+    }
     sync_parents(output);
     output->first_made = 0;
     if (old)

@@ -29,6 +29,8 @@ bm_status bm_output_check(const char *path, bool overwrite, bm_error *err);
 // Refuses an output inside the model's folder, where its files would be taken for the model's, and a model inside the
 // output that is to be replaced. Links are resolved, as far as the path exists. Errors: BM_E_ARGUMENT.
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err);
+// The folder beside it in which the result is made is emptied first: what a run reads may not lie there. Part of check_apart.
+bm_status bm_output_check_work(const char *path, const char *source, bm_error *err);
 // Creates path.partial, removing what an earlier, broken run of ours left there. Errors: those of bm_output_check, and
 // BM_E_IO where another run is writing it.
 bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, const bm_log *log, bm_error *err);

@@ -74,6 +74,28 @@ static char *resolve_beginning(const char *path)
     return resolved ? resolved : bm_path_resolve(bm_path_is_separator(path[0]) ? "/" : ".");
 }
 
+bm_status bm_output_check_work(const char *path, const char *source, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *target = NULL, *partial = NULL, *work = NULL, *from = NULL;
+    BM_TRY(bm_output_find_target(path, &target, err));
+    partial = bm_format("%s" BM_OUTPUT_PARTIAL_SUFFIX, target);
+    BM_FAIL_IF(!partial, err, BM_E_MEMORY, "out of memory");
+    work = bm_path_kind_of(partial) == BM_PATH_ABSENT ? NULL : bm_path_resolve(partial);
+    from = work ? bm_path_resolve(source) : NULL;
+    BM_FAIL_IF(
+        work && from && (strcmp(work, from) == 0 || bm_path_is_within(from, work)), err, BM_E_ARGUMENT,
+        "output folder \"%s\": is made in \"%s\", where \"%s\" lies, which is read; choose another with --output "
+        "DIR",
+        path, partial, source);
+done:
+    bm_free(target);
+    bm_free(partial);
+    bm_free(work);
+    bm_free(from);
+    return status;
+}
+
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -85,6 +107,7 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
                "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path, model);
     BM_FAIL_IF(output && source && exists && bm_path_is_within(source, output), err, BM_E_ARGUMENT,
                "output folder \"%s\": the model \"%s\" is inside it; choose another with --output DIR", path, model);
+    BM_TRY(bm_output_check_work(path, model, err));
 done:
     bm_free(output);
     bm_free(source);

@@ -6,6 +6,7 @@
 
 #define BM_OUTPUT_RECORD "bitmill.json"
 #define BM_OUTPUT_PARTIAL_SUFFIX ".partial"
+#define BM_OUTPUT_KEPT_SUFFIX ".kept" // of a whole result that could not be put in its place
 
 bool bm_output_is_empty_folder(const char *folder);
 // The length of the parent's part of the first length characters of path, without separators at its end; 0: it has

@@ -172,6 +172,10 @@ static bm_status check_output(const bm_arguments *args, bm_error *err)
     if (!bm_job_quantizes(args->job))
         return BM_OK;
     bm_status status = bm_output_check_apart(args->output_dir, args->model_name_or_path, err);
+    if (status == BM_OK && args->tokenizer_name_or_path)
+        status = bm_output_check_work(args->output_dir, args->tokenizer_name_or_path, err);
+    if (status == BM_OK && args->dataset_name_or_path)
+        status = bm_output_check_work(args->output_dir, args->dataset_name_or_path, err);
     if (status == BM_OK)
         status = bm_output_check(args->output_dir, args->overwrite_output_dir, err);
     if (status != BM_OK)

@@ -69,6 +69,19 @@ static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments
         (unsigned long long)enough);
 }
 
+// PaddleSlim's shift takes nothing of the first step.
+static bm_status check_steps(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
+{
+    const bm_calibration_data *data = &plan->calibration;
+    if (arguments->compat != BM_COMPAT_PADDLESLIM || !arguments->shift ||
+        bm_calibration_data_first(data, arguments->shift_step) > data->step_sequences)
+        return BM_OK;
+    return bm_arguments_reject(arguments, err,
+                               "\"shift_step\": %lld: the data have 1 step for it, expected 2 or more: \"compat\": "
+                               "\"paddleslim\" takes none of the first",
+                               (long long)arguments->shift_step);
+}
+
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
                             bm_error *err)
 {
@@ -83,6 +96,7 @@ bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const 
         bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     BM_TRY(check_tokens(plan, arguments, err));
+    BM_TRY(check_steps(plan, arguments, err));
 done:
     return status;
 }

@@ -56,8 +56,9 @@ static bm_status reject_group_size(const bm_plan *plan, const bm_arguments *argu
 static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
 {
     const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
-    return arguments->signed_scales && arguments->symmetric && !arguments->clips_by_thresholds &&
-           arguments->scale_search != BM_SCALE_ABS_MAX && (is_given || !per_channel || arguments->weight_bits < 8);
+    return arguments->signed_scales && arguments->symmetric && arguments->job != BM_JOB_A8W8 &&
+           !arguments->clips_by_thresholds && arguments->scale_search != BM_SCALE_ABS_MAX &&
+           (is_given || !per_channel || arguments->weight_bits < 8);
 }
 
 // A format of blocks that no group size makes whole.

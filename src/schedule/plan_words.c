@@ -110,15 +110,17 @@ static void append_steps(int64_t steps, bm_string *out)
 }
 
 // Of the sample that losses are computed on.
-static void append_tokens(const bm_arguments *a, bool searches, bm_string *out)
+static void append_tokens(const bm_plan *plan, const bm_arguments *a, bool searches, bm_string *out)
 {
+    const int64_t tokens = plan->calibration.num_tokens > 0 // else they are not loaded yet
+                               ? (int64_t)bm_min_u64((uint64_t)a->search_tokens, plan->calibration.num_tokens)
+                               : a->search_tokens;
     if (searches && a->compat == BM_COMPAT_PADDLESLIM)
         (void)bm_string_append(out, "those of the last step");
     else if (searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
         (void)bm_string_append(out, "all tokens");
     else
-        (void)bm_string_append_format(out, "%lld token%s", (long long)a->search_tokens,
-                                      bm_plural((uint64_t)a->search_tokens));
+        (void)bm_string_append_format(out, "%lld token%s", (long long)tokens, bm_plural((uint64_t)tokens));
 }
 
 static void describe_inputs(const bm_plan *plan, const bm_arguments *a, bm_string *out)
@@ -130,7 +132,7 @@ static void describe_inputs(const bm_plan *plan, const bm_arguments *a, bm_strin
     (void)bm_string_append(out, "8 bits, static: one step for the inputs of a stage, by the ");
     if (a->act_quant_method == BM_ACT_MSE) {
         (void)bm_string_append(out, "share of the largest magnitude that loses least (mse) on ");
-        append_tokens(a, a->smooth && a->smooth_piecewise_search, out);
+        append_tokens(plan, a, a->smooth && a->smooth_piecewise_search, out);
         (void)bm_string_append(out, ",");
     } else
         (void)bm_string_append(out, a->act_quant_method == BM_ACT_ABS_MAX ? "largest magnitude (abs_max)"
@@ -202,7 +204,7 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
         bm_calibration_data_first(&plan->calibration, a->ptq_step) > 1)
         (void)bm_string_append(out, ", judged crosswise");
     (void)bm_string_append(out, ", ");
-    append_tokens(a, true, out);
+    append_tokens(plan, a, true, out);
     (void)bm_string_append(out, ", over ");
     append_steps(a->smooth_step, out);
 }

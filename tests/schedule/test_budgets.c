@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *model, *wide, *data, *cache; // wide: inputs of whole blocks of 256
+static char *model, *wide, *two, *data, *cache; // wide: inputs of whole blocks of 256; two: blocks of them
 
 typedef struct budget {
     uint64_t device, host; // 0: none
@@ -47,6 +47,7 @@ static bm_status run_with_claims(const bm_quantize_job *job, bm_quantize_result 
 }
 
 static const char alone[] = "GPTQ without what needs Hessian and factor at once";
+static const char second[] = "the second block alone";
 
 // type: of a GGUF file; alone; NULL: neither. *least: where it is refused, the least that is named, in bytes.
 static bm_status quantize(const char *method, const char *type, budget b, extent wanted, uint64_t *least)
@@ -55,13 +56,16 @@ static bm_status quantize(const char *method, const char *type, budget b, extent
                                          "smooth_step=2",    "ptq_step=2",      "awq_n_grid=2",
                                          "search_tokens=16", "max_length=24",   "seed=1"};
     static const char *const plain[] = {"qep_alpha=0", "code_sweeps=0", "scale_refit=false", "scale_search=abs_max"};
+    static const char *const of_second[] = {"skip_list_names=[\"layers.0.\"]", "qep_alpha=0", "act_order=dynamic"};
     const char *keys[BM_COUNT(common) + BM_COUNT(plain)];
     uint32_t num_keys = 0;
     for (uint32_t i = 0; i < BM_COUNT(common); i++)
         keys[num_keys++] = common[i];
     for (uint32_t i = 0; type == alone && i < BM_COUNT(plain); i++)
         keys[num_keys++] = plain[i];
-    if (type && type != alone) {
+    for (uint32_t i = 0; type == second && i < BM_COUNT(of_second); i++)
+        keys[num_keys++] = of_second[i];
+    if (type && type != alone && type != second) {
         keys[num_keys++] = "format=gguf";
         keys[num_keys++] = type;
     }
@@ -71,7 +75,7 @@ static bm_status quantize(const char *method, const char *type, budget b, extent
     bm_quantize_job job = {0};
     double megabytes;
     bm_quantize_params_init(&params);
-    params.model = type ? wide : model;
+    params.model = type == second ? two : type ? wide : model;
     params.method = method;
     params.data = data;
     params.output = output;
@@ -147,6 +151,13 @@ static void gptq_in_one_square(void **state)
     accepted_budgets_are_kept("gptq", alone, LEAST | CLAIMS | LEAST_OF_PROCESS, LEAST);
 }
 
+// What is solved of a block that is not the first counts.
+static void gptq_behind_a_block_that_stays_float(void **state)
+{
+    (void)state;
+    accepted_budgets_are_kept("gptq", second, LEAST | CLAIMS, 0);
+}
+
 static void awq(void **state)
 {
     (void)state;
@@ -209,6 +220,41 @@ static void phases_take_turns_with_memory_that_is_shared(void **state)
     support_folder_remove(&folder);
 }
 
+// What statistics take of the host: a minimum, a maximum and sums of elements and of magnitudes, for each sequence and channel of
+// each stage; those of the widest are there twice.
+static void statistics_of_sequences_are_claimed(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"group_size=32", "smooth_step=2", "awq_n_grid=2", "search_tokens=16",
+                                       "max_length=24"};
+    char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
+    bm_error err = {0};
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    uint64_t kept = 0, meanwhile = 0;
+    bm_quantize_params_init(&params);
+    params.model = wide;
+    params.method = "awq";
+    params.data = data;
+    params.output = output;
+    params.device = spec;
+    params.cache_folder = cache;
+    params.overrides = keys;
+    params.num_overrides = BM_COUNT(keys);
+    assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
+    for (uint32_t i = 0; i < job.claims.count; i++) {
+        const bm_memory_claim *claim = &job.claims.items[i];
+        kept += strcmp(claim->what, "statistics of sequences") == 0 ? claim->bytes : 0;
+        meanwhile += strcmp(claim->what, "magnitudes and candidates of a stage") == 0 ? claim->bytes : 0;
+    }
+    const uint64_t sequences = job.plan->calibration.num_segments;
+    assert_int_equal(kept, sequences * (3 * 256 + 512) * 4 * sizeof(float));
+    assert_int_equal(meanwhile, sequences * 512 * 4 * sizeof(float));
+    bm_quantize_job_free(&job);
+    bm_free(output);
+    support_folder_remove(&folder);
+}
+
 static int create_model(void **state)
 {
     static const char sequence[] = "{\"input_ids\": [5, 60, 7, 8, 90, 10, 11, 12, 130, 14, 15, 16, 17, 180, 19, 20]}\n";
@@ -228,6 +274,9 @@ static int create_model(void **state)
     p.intermediate_size = 512;
     wide = support_folder_create();
     assert_ok(model_maker_write(&p, wide, &err), &err);
+    p.num_layers = 2;
+    two = support_folder_create();
+    assert_ok(model_maker_write(&p, two, &err), &err);
     return 0;
 }
 
@@ -237,6 +286,7 @@ static int remove_model(void **state)
     bm_free(data);
     support_folder_remove(&cache);
     support_folder_remove(&wide);
+    support_folder_remove(&two);
     support_folder_remove(&model);
     return 0;
 }
@@ -248,7 +298,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(gptq),
         cmocka_unit_test(rounding_to_mixtures),
         cmocka_unit_test(gptq_to_mixtures),
+        cmocka_unit_test(gptq_behind_a_block_that_stays_float),
         cmocka_unit_test(awq),
+        cmocka_unit_test(statistics_of_sequences_are_claimed),
         cmocka_unit_test(inputs_of_8_bits),
         cmocka_unit_test(gptq_in_one_square),
         cmocka_unit_test(phases_take_turns_with_memory_that_is_shared),

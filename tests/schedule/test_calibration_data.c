@@ -144,6 +144,10 @@ static void steps_bound_the_sequences(void **state)
         {"\"do_ptq\":true,\"quant_type\":\"wint4\",\"max_length\":100,\"ptq_step\":1,\"gptq_step\":2,\"keep_order\":"
          "true",
          true, 8, 8, 800, NULL},
+        // Nothing observes inputs that stay float: ptq_step says nothing.
+        {"\"do_ptq\":true,\"quant_type\":\"wint4\",\"smooth\":true,\"scale_search\":\"abs_max\",\"max_length\":100,"
+         "\"src_length\":64,\"smooth_step\":1,\"ptq_step\":4,\"per_device_train_batch_size\":5",
+         false, 5, 5, 0, NULL},
         // A length beyond the model's context.
         {"\"do_gptq\":true,\"gptq_step\":1,\"keep_order\":true", true, 8, 8, 1001,
          "\"max_length\": 2048: lowered to 128"},
@@ -174,6 +178,28 @@ static void steps_bound_the_sequences(void **state)
         assert_non_null(strstr(bm_string_text(&words), expected));
         bm_string_free(&words);
         bm_free(expected);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+}
+
+// Told before any work: PaddleSlim's shift takes nothing of the first step.
+static void a_shift_of_one_step_is_refused_under_compat(void **state)
+{
+    const fixture *self = *state;
+    static const char *const members[] = {
+#define SHIFT "\"do_ptq\":true,\"quant_type\":\"a8w8\",\"shift\":true,\"max_length\":100,\"src_length\":64,"
+        SHIFT "\"compat\":\"paddleslim\",\"shift_step\":1",
+        SHIFT "\"compat\":\"paddleslim\",\"per_device_train_batch_size\":20", // all there are are one step
+        SHIFT "\"shift_step\":1", SHIFT "\"compat\":\"paddleslim\",\"shift_step\":2"};
+    for (size_t i = 0; i < BM_COUNT(members); i++) {
+        bm_arguments *args = NULL;
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        const bm_status status = plan_with(self, self->data_folder, members[i], &args, &plan, &err);
+        assert_int_equal(status, i < 2 ? BM_E_ARGUMENT : BM_OK);
+        if (i < 2)
+            assert_non_null(strstr(err.message, "\"shift_step\": "));
         bm_plan_destroy(&plan);
         bm_arguments_destroy(&args);
     }
@@ -385,6 +411,7 @@ static void rounding_by_weights_reads_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_shift_of_one_step_is_refused_under_compat, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_bound_the_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_bounds_the_tokens_or_the_data_do, setup, teardown),
         cmocka_unit_test_setup_teardown(order_is_drawn_with_the_seed, setup, teardown),

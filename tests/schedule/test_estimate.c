@@ -35,6 +35,7 @@ static _Atomic uint64_t passed_ns, busy_ns;
 static uint32_t seen[16][2], num_seen; // shapes
 static uint32_t num_loaded;            // blocks that were run
 static uint32_t num_tries;             // of calibration
+static uint32_t tried_block;
 
 static void pass(cost c, double count)
 {
@@ -144,6 +145,7 @@ bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_res
     const double first = num_tries++ == 0 ? 2 : 1;
     (void)err;
     assert_int_equal(params->num_blocks, 1);
+    tried_block = params->first_block;
     pass(now.pass, first);
     pass(now.token, (double)params->emit->plan->calibration.num_tokens);
     bm_quantize_result_spend(result, "run blocks");
@@ -345,6 +347,21 @@ static void calibration_grows_with_tokens(void **state)
     assert_near(seconds_of(&slow.dry, "run blocks"), rounds * (2e-3 + 4100 * 8e-5) / 4100 * TOKENS);
 }
 
+// The first of three blocks stays float: it is run and loaded, and nothing of it is factored.
+static void blocks_that_stay_float_are_no_measure(void **state)
+{
+    costs runs = usual;
+    (void)state;
+    runs.factor = 3e6;
+    const told all = dry_run_of("gptq", &runs, true, NULL);
+    assert_int_equal(tried_block, 0);
+    assert_near(seconds_of(&all.dry, "factor"), 3 * 6e-3);
+    const told some = dry_run_of("gptq", &runs, true, "skip_list_names=[\"layers.0.\"]");
+    assert_int_equal(tried_block, 1);
+    assert_near(seconds_of(&some.dry, "factor"), 2 * 6e-3);
+    assert_non_null(strstr(some.dry.how, "block 2 of 3 ran"));
+}
+
 static void short_runs_are_told_in_words(void **state)
 {
     (void)state;
@@ -361,6 +378,7 @@ int main(void)
         cmocka_unit_test(what_is_read_back_counts),
         cmocka_unit_test(comparing_logits_is_extrapolated),
         cmocka_unit_test(calibration_grows_with_tokens),
+        cmocka_unit_test(blocks_that_stay_float_are_no_measure),
         cmocka_unit_test(short_runs_are_told_in_words),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);

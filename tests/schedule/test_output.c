@@ -182,6 +182,35 @@ static void an_empty_folder_is_replaced(void **state)
     place_remove(&p);
 }
 
+// What took hours to make is not removed because something came into its place, or went from there, meanwhile.
+static void a_whole_result_is_never_removed(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    place p = place_create();
+    char *kept = bm_path_join(p.parent, "out.kept");
+    assert_ok(bm_output_begin(&output, p.out, false, NULL, &err), &err);
+    put(output.partial, "bitmill.json");
+    put(p.out, "letter");
+    assert_int_equal(bm_output_commit(&output, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "the result is whole and lies in "));
+    assert_non_null(strstr(err.message, "out.kept: rename it"));
+    assert_true(support_folder_has(kept, "bitmill.json") && support_folder_count(kept) == 1);
+    assert_true(support_folder_has(p.out, "letter") && support_folder_count(p.parent) == 2);
+    place_remove(&p);
+    bm_free(kept);
+
+    p = place_create();
+    put(p.out, "bitmill.json");
+    assert_ok(bm_output_begin(&output, p.out, true, NULL, &err), &err);
+    put(output.partial, "new");
+    assert_ok(bm_folder_remove(p.out, &err), &err);
+    assert_ok(bm_output_commit(&output, &err), &err);
+    assert_true(support_folder_has(p.out, "new") && support_folder_count(p.parent) == 1);
+    place_remove(&p);
+}
+
 // Neither lies within the other, however their paths are written.
 static void output_and_model_lie_apart(void **state)
 {
@@ -202,6 +231,16 @@ static void output_and_model_lie_apart(void **state)
         assert_int_equal(bm_output_check_apart(above, models[m], &err), BM_E_ARGUMENT);
         assert_non_null(strstr(err.message, "is inside it"));
     }
+    put(p.partial, "model.gguf"); // what the folder of an unfinished output holds is removed when a run begins
+    char *file = bm_path_join(p.partial, "model.gguf");
+    const char *const sources[] = {p.partial, file};
+    for (size_t i = 0; i < BM_COUNT(sources); i++) {
+        assert_int_equal(bm_output_check_apart(p.out, sources[i], &err), BM_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "which is read"));
+        assert_int_equal(bm_output_check_apart(link, sources[i], &err), BM_E_ARGUMENT);
+        assert_ok(bm_output_check_apart(beside, sources[i], &err), &err);
+    }
+    bm_free(file);
     bm_free(link);
     bm_free(sub);
     bm_free(through);
@@ -314,6 +353,7 @@ int main(void)
         cmocka_unit_test(debris_of_ours_is_removed_and_nothing_else),
         cmocka_unit_test(strangers_in_a_result_stay),
         cmocka_unit_test(an_empty_folder_is_replaced),
+        cmocka_unit_test(a_whole_result_is_never_removed),
         cmocka_unit_test(output_and_model_lie_apart),
         cmocka_unit_test(parents_that_are_files_are_named),
         cmocka_unit_test(a_link_stands_for_its_folder),

@@ -364,6 +364,9 @@ static void steps_of_both_signs_are_searched_where_they_count(void **state)
         {W4 ",\"bits\":8", false},
         {W4 ",\"bits\":8,\"signed_scales\":true", true},
         {GPTQ ",\"bits\":8", false},
+        {"\"do_ptq\":true,\"quant_type\":\"a8w8\",\"act_quant_method\":\"per_token\",\"scale_search\":\"mse\","
+         "\"signed_scales\":true",
+         false},
     };
     made m = make_model(64, 128, 512);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {

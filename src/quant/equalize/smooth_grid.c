@@ -5,7 +5,8 @@
 
 #include <math.h>
 
-#define FACTOR_QUARTERS 8 // factors are 2^-2 .. 2^2 by 2^(1/4)
+#define PADDLESLIM_ALPHAS 100 // at most
+#define FACTOR_QUARTERS 8     // factors are 2^-2 .. 2^2 by 2^(1/4)
 
 void bm_smooth_grid_params_init(bm_smooth_grid_params *params)
 {
@@ -65,6 +66,14 @@ static void put_alphas(bm_smooth_grid *grid, const bm_smooth_grid_params *p, bm_
         put(grid, kind, fmin(p->alpha_min + i * p->alpha_step, p->alpha_max));
 }
 
+uint64_t bm_smooth_grid_most(const bm_smooth_grid_params *p)
+{
+    const uint64_t alphas = bm_smooth_grid_size(p->alpha_min, p->alpha_max, p->alpha_step);
+    const uint64_t constants = p->has_constants ? bm_smooth_grid_size(p->scale_min, p->scale_max, p->scale_step) : 0;
+    const uint64_t halves = p->has_constants ? 1 + bm_smooth_grid_size(p->scale_min, p->scale_max, 0.5) : 0;
+    return bm_max_u64(1 + alphas + bm_max_u64(constants, 2 * FACTOR_QUARTERS), PADDLESLIM_ALPHAS + halves);
+}
+
 bm_status bm_smooth_grid_create_absolute(const bm_smooth_grid_params *params, bm_smooth_grid *out, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -105,7 +114,7 @@ bm_status bm_smooth_grid_create_paddleslim(const bm_smooth_grid_params *params, 
     BM_TRY(check(params, err));
     const uint32_t constants =
         params->has_constants ? 1 + bm_smooth_grid_size(params->scale_min, params->scale_max, 0.5) : 0;
-    BM_TRY(allocate(out, 100 + constants, err));
+    BM_TRY(allocate(out, PADDLESLIM_ALPHAS + constants, err));
     for (uint32_t i = 1; round(100 * params->alpha_min + i) < round(100 * params->alpha_max); i++)
         put(out, BM_SMOOTH_ALPHA, round(100 * params->alpha_min + i) / 100);
     for (uint32_t i = 0; i < constants; i++)

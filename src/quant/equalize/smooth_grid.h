@@ -33,6 +33,9 @@ void bm_smooth_grid_params_init(bm_smooth_grid_params *params); // 0.2 .. 0.8 by
 // min + i * step as far as max reaches, ends included: never max itself by adding up, never above it.
 uint32_t bm_smooth_grid_size(double min, double max, double step);
 
+// Candidates of a grid, at most.
+uint64_t bm_smooth_grid_most(const bm_smooth_grid_params *params);
+
 // absolute: 1, then alphas rising, then the other constants rising.
 // relative: factor 1, then rescaled alphas rising, then the other factors 2^-2 .. 2^2 by 2^(1/4).
 // Errors   BM_E_ARGUMENT a bound is out of range, or the two are crossed; BM_E_MEMORY. bm_smooth_grid_free.
