@@ -252,9 +252,22 @@ static void steps_lose_least_where_it_matters(void **state)
     }
 }
 
+// Then ptq_step has nothing to say, whatever it is.
+static void inputs_that_stay_float_are_not_observed(void **state)
+{
+    (void)state;
+    const bm_arguments arguments = {.ptq_step = 7};
+    bm_plan plan = {.input = BM_INPUT_FLOAT};
+    const bm_emit_context emit = {.plan = &plan, .arguments = &arguments};
+    assert_int_equal(bm_equalizer_observed_steps(&emit, 3), 3);
+    plan.input = BM_INPUT_STATIC;
+    assert_int_equal(bm_equalizer_observed_steps(&emit, 3), 7);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inputs_that_stay_float_are_not_observed),
         cmocka_unit_test(packed_sequences_count_one_by_one),
         cmocka_unit_test(steps_of_packs_are_whole),
         cmocka_unit_test(floats_do_not_count_in_the_search),
