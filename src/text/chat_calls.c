@@ -18,7 +18,7 @@ static bool is_in_set(chat_text set, const char *character, size_t length)
     return false;
 }
 
-chat_text chat_strip(chat_text text, chat_text set, bool left, bool right)
+static chat_text stripped(chat_text text, chat_text set, bool left, bool right)
 {
     while (left && text.length > 0) {
         const size_t length = text_utf8_length(text.data[0]);
@@ -34,6 +34,14 @@ chat_text chat_strip(chat_text text, chat_text set, bool left, bool right)
         text.length = start;
     }
     return text;
+}
+
+bm_status chat_strip(chat_run *run, const chat_node *node, chat_text text, chat_text set, bool left, bool right,
+                     chat_value *out)
+{
+    const bm_status status = chat_spend(run, node, text.length, set.length); // before it is done
+    *out = chat_string(status == BM_OK ? stripped(text, set, left, right) : text);
+    return status;
 }
 
 size_t chat_find(chat_text text, chat_text part, size_t from)
@@ -110,17 +118,17 @@ static bm_status split_words(chat_run *run, const chat_node *node, chat_text tex
 {
     const chat_text white = CHAT_TEXT("");
     bm_status status = chat_spend(run, node, text.length, 1);
-    text = chat_strip(text, white, true, false);
+    text = stripped(text, white, true, false);
     for (int64_t count = 0; text.length > 0 && status == BM_OK; count++) {
         size_t end = 0;
         if (count == limit) { // the rest is one
-            text = chat_strip(text, white, false, true);
+            text = stripped(text, white, false, true);
             end = text.length;
         }
         while (end < text.length && !is_in_set(white, text.data + end, text_utf8_length(text.data[end])))
             end += text_utf8_length(text.data[end]);
         status = add_part(run, node, out, text.data, end);
-        text = chat_strip((chat_text){text.data + end, text.length - end}, white, true, false);
+        text = stripped((chat_text){text.data + end, text.length - end}, white, true, false);
     }
     return status;
 }
@@ -184,11 +192,9 @@ static bm_status call_on_string(chat_run *run, const chat_node *node, chat_text 
     const chat_value *first = chat_argument(arguments, 0, "");
     const bool has_text = first && first->kind == CHAT_STRING;
     *known = true;
-    if (chat_is(name, "strip") || chat_is(name, "lstrip") || chat_is(name, "rstrip")) {
-        *out = chat_string(
-            chat_strip(text, has_text ? first->as.text : CHAT_TEXT(""), name.data[0] != 'r', name.data[0] != 'l'));
-        return chat_spend(run, node, text.length, has_text ? first->as.text.length : 1);
-    }
+    if (chat_is(name, "strip") || chat_is(name, "lstrip") || chat_is(name, "rstrip"))
+        return chat_strip(run, node, text, has_text ? first->as.text : CHAT_TEXT(""), name.data[0] != 'r',
+                          name.data[0] != 'l', out);
     if (chat_is(name, "split"))
         return split(run, node, text, arguments, out);
     if (chat_is(name, "startswith") || chat_is(name, "endswith"))

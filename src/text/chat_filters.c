@@ -31,8 +31,7 @@ static bm_status filter_text(chat_run *run, const chat_node *node, chat_text nam
     if (chat_is(name, "trim")) {
         const chat_value *set = chat_argument(arguments, 0, "chars");
         const chat_text characters = set && set->kind == CHAT_STRING ? set->as.text : CHAT_TEXT("");
-        *out = chat_string(chat_strip(text, characters, true, true));
-        return chat_spend(run, node, text.length, characters.length);
+        return chat_strip(run, node, text, characters, true, true, out);
     }
     if (chat_is(name, "upper") || chat_is(name, "lower") || chat_is(name, "capitalize") || chat_is(name, "title"))
         return chat_change_case(run, node, text,

@@ -283,8 +283,10 @@ bm_status chat_call_method(chat_run *run, const chat_node *node, chat_value obje
                            const chat_arguments *arguments, chat_value *out);
 // An argument by position or keyword; NULL: not given.
 const chat_value *chat_argument(const chat_arguments *arguments, uint32_t position, const char *name);
-chat_text chat_strip(chat_text text, chat_text set, bool left, bool right); // set of length 0: white space
-size_t chat_find(chat_text text, chat_text part, size_t from);              // SIZE_MAX: not there
+// Without the characters of set (of length 0: white space) at its ends; a part of text.
+bm_status chat_strip(chat_run *run, const chat_node *node, chat_text text, chat_text set, bool left, bool right,
+                     chat_value *out);
+size_t chat_find(chat_text text, chat_text part, size_t from); // SIZE_MAX: not there
 bm_status chat_replace(chat_run *run, const chat_node *node, chat_text text, chat_text from, chat_text to,
                        int64_t limit, chat_value *out);
 bm_status chat_change_case(chat_run *run, const chat_node *node, chat_text text, const char *how, chat_value *out);
