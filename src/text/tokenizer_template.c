@@ -17,6 +17,10 @@ static bm_status append_special(bm_tokenizer *tokenizer, bm_token_list *list, co
     bm_printable(name, strlen(name), shown, sizeof shown);
     if (!ids || bm_json_kind_of(ids) != BM_JSON_ARRAY)
         return bm_fail(err, BM_E_FORMAT, "%s: key \"special_tokens\": expected ids of \"%s\"", where, shown);
+    // With one id at least, MAX_AROUND bounds the items of a template too, and each looks through the whole table.
+    if (!bm_json_first(ids))
+        return bm_fail(err, BM_E_FORMAT, "%s: special_tokens \"%s\": key \"ids\": expected at least one id, found []",
+                       where, shown);
     for (const bm_json *item = bm_json_first(ids); item; item = bm_json_next(item)) {
         const bool is_integer = bm_json_kind_of(item) == BM_JSON_NUMBER && bm_json_is_integer(item);
         const double id = is_integer ? bm_json_number(item) : -1;

@@ -84,6 +84,9 @@ static void bad_files_are_refused_with_words(void **state)
         {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],"
          "\"special_tokens\":{\"x\":{\"ids\":[77]}}}," MODEL "}",
          BM_E_FORMAT, "ids in 0..2"},
+        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
+         "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[]}}}," MODEL "}",
+         BM_E_FORMAT, "post_processor: special_tokens \"x\": key \"ids\": expected at least one id, found []"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_error err = {BM_OK, ""};
@@ -91,6 +94,27 @@ static void bad_files_are_refused_with_words(void **state)
         if (status != cases[i].status || !strstr(err.message, cases[i].words))
             fail_msg("case %zu: status %s, \"%s\", expected \"%s\"", i, bm_status_name(status), err.message,
                      cases[i].words);
+    }
+}
+
+// So many items that each add a token: 64 on each side of the text, and no more.
+static void templates_are_short(void **state)
+{
+    (void)state;
+    for (uint32_t more = 0; more < 2; more++) {
+        bm_string json = BM_STRING_INIT;
+        bm_string_append(&json, "{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[");
+        for (uint32_t i = 0; i < 64; i++)
+            bm_string_append(&json, "{\"SpecialToken\":{\"id\":\"x\"}},");
+        bm_string_append(&json, "{\"Sequence\":{\"id\":\"A\"}}");
+        for (uint32_t i = 0; i < 64 + more; i++)
+            bm_string_append(&json, ",{\"SpecialToken\":{\"id\":\"x\"}}");
+        bm_string_append(&json, "],\"special_tokens\":{\"x\":{\"ids\":[0]}}}," MODEL "}");
+        bm_error err = {BM_OK, ""};
+        assert_int_equal(try_open(json.data, json.length, &err), more ? BM_E_FORMAT : BM_OK);
+        if (more)
+            assert_non_null(strstr(err.message, "more than 64 special tokens"));
+        bm_string_free(&json);
     }
 }
 
@@ -410,6 +434,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_files_are_refused_with_words),
+        cmocka_unit_test(templates_are_short),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(deep_sequences_are_refused),
         cmocka_unit_test(one_letter_ten_million_times),
