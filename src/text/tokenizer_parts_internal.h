@@ -6,6 +6,7 @@
 #include "text/tokenizer_parts.h"
 
 #define TEXT_SPACE "\xE2\x96\x81" // U+2581, what "llama" writes for a space
+#define TEXT_MAX_SPLIT_BYTES 256u // of a token that merging may make; a hostile one costs the square of it
 
 // ---- pre-tokenizers by name (tokenizer_pre.c) ----
 #define TEXT_PRE_NAMES 8u

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SPLIT_BYTES 256u // of a token that merging may make; a hostile one costs the square of it
 // Pairs for each token on average, where real vocabularies have 2 to 3; one takes 350 bytes while its JSON is read.
 #define MAX_PAIRS_EACH 4u
 #define MAX_PAIRS_BESIDE 1024u // in all, for vocabularies of a few long tokens
@@ -69,7 +68,7 @@ bm_status text_parts_pairs(const text_parts *parts, text_pair **out, uint64_t *c
     pair_list list = {0};
     bm_status status = BM_OK;
     for (uint32_t id = 0; id < num_tokens; id++) {
-        if (text_parts_is_added(parts, id) || parts->tokens[id].length > MAX_SPLIT_BYTES)
+        if (text_parts_is_added(parts, id) || parts->tokens[id].length > TEXT_MAX_SPLIT_BYTES)
             continue;
         BM_FAIL_IF(!add_splits(parts, id, &list), err, BM_E_MEMORY, "%s: out of memory for the merges",
                    parts->given->name);

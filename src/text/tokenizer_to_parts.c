@@ -223,6 +223,12 @@ static bm_status check_pairs(const bm_tokenizer_parts *out, const bm_tokenizer *
         const bm_text_span token = out->tokens[id];
         if (!may_merge(out, id))
             continue;
+        if (token.length > TEXT_MAX_SPLIT_BYTES) {
+            char why[120];
+            (void)snprintf(why, sizeof why, "token %u has %zu bytes, expected at most %u of one that merging may make",
+                           id, token.length, TEXT_MAX_SPLIT_BYTES);
+            return refuse(tokenizer, err, why);
+        }
         uint32_t pairs = 0;
         for (size_t cut = text_utf8_length(token.data[0]); cut < token.length;
              cut += text_utf8_length(token.data[cut])) {

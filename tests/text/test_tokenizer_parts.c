@@ -188,6 +188,36 @@ static void what_parts_cannot_say_is_refused(void **state)
     bm_string_free(&json);
 }
 
+// How a token can be put together is looked for in as many steps as the square of its length.
+static void long_tokens_have_no_parts(void **state)
+{
+    (void)state;
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SPACE
+                            "\"},\"model\":{\"unk_token\":\"u\",\"byte_fallback\":true,\"vocab\":{\"u\":256");
+    for (uint32_t byte = 0; byte < 256; byte++)
+        bm_string_append_format(&json, ",\"<0x%02X>\":%u", byte, byte);
+    bm_string_append(&json, ",\"");
+    for (uint32_t i = 0; i < 256; i++)
+        bm_string_append(&json, "x");
+    bm_string longer = BM_STRING_INIT;
+    bm_string_append(&longer, json.data);
+    bm_string_append(&longer, "x\":257},\"merges\":[]}}");
+    bm_string_append(&json, "\":257},\"merges\":[]}}");
+    bm_error err = {BM_OK, ""};
+    bm_tokenizer_parts parts = BM_TOKENIZER_PARTS_INIT;
+    char *folder = fixture_folder("tokenizer-parts");
+    fixture_write(folder, "tokenizer.json", json.data, json.length);
+    bm_tokenizer *tokenizer = fixture_open(folder);
+    assert_int_equal(bm_tokenizer_to_parts(&parts, tokenizer, 0, &err), BM_OK);
+    bm_tokenizer_parts_free(&parts);
+    bm_tokenizer_close(&tokenizer);
+    bm_free(folder);
+    refuses_to_take_apart(longer.data, "token 257 has 257 bytes, expected at most 256");
+    bm_string_free(&json);
+    bm_string_free(&longer);
+}
+
 // ---- the tokenizers of the data folder ----
 
 // A few thousand characters: runs, mixed scripts, control characters, what looks like tokens.
@@ -342,10 +372,15 @@ static void scores_of_llama_2_merge_as_its_ranks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_scores_merge_from_the_left), cmocka_unit_test(flags_are_followed),
-        cmocka_unit_test(wrong_parts_are_refused),          cmocka_unit_test(many_ways_to_merge_are_refused),
-        cmocka_unit_test(what_parts_cannot_say_is_refused), cmocka_unit_test(stories_go_there_and_back),
-        cmocka_unit_test(prose_goes_there_and_back),        cmocka_unit_test(scores_of_llama_2_merge_as_its_ranks),
+        cmocka_unit_test(equal_scores_merge_from_the_left),
+        cmocka_unit_test(flags_are_followed),
+        cmocka_unit_test(wrong_parts_are_refused),
+        cmocka_unit_test(many_ways_to_merge_are_refused),
+        cmocka_unit_test(what_parts_cannot_say_is_refused),
+        cmocka_unit_test(long_tokens_have_no_parts),
+        cmocka_unit_test(stories_go_there_and_back),
+        cmocka_unit_test(prose_goes_there_and_back),
+        cmocka_unit_test(scores_of_llama_2_merge_as_its_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
