@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#define MAX_TURNS 1024u // of a conversation: every shorter tail of it may be tried
+#define MAX_TURNS 1024u // of a conversation
 
 static bm_status no_memory(bm_error *err)
 {
@@ -83,6 +83,30 @@ static void cut_turn(bm_token_list *ids, size_t borders[2], const bm_dataset_par
     borders[1] = ids->count;
 }
 
+// The longest tail that fits, or the last turn alone, as encoder->prompt; *first is its first turn. Where the whole
+// does not fit, a border is looked for of which the tail fits and one turn more does not: what is rendered halves, so
+// that a long conversation costs about twice its length and not its square.
+static bm_status find_tail(dataset_encoder *encoder, const bm_chat_message *messages, uint32_t num_turns,
+                           uint32_t *first, bm_string *text, bm_error *err)
+{
+    uint32_t tried = 0, too_long = 0, fits = num_turns - 1;
+    bm_status status = encode(encoder, messages, 2 * num_turns, false, text, &encoder->prompt, err);
+    if (status == BM_OK && encoder->prompt.count <= encoder->params->max_length)
+        fits = 0;
+    while (status == BM_OK && fits > too_long + 1) {
+        tried = too_long + (fits - too_long) / 2;
+        status = encode(encoder, messages + 2 * tried, 2 * (num_turns - tried), false, text, &encoder->prompt, err);
+        if (encoder->prompt.count <= encoder->params->max_length)
+            fits = tried;
+        else
+            too_long = tried;
+    }
+    *first = fits;
+    return status == BM_OK && tried != fits
+               ? encode(encoder, messages + 2 * fits, 2 * (num_turns - fits), false, text, &encoder->prompt, err)
+               : status;
+}
+
 bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, const dataset_turn *turns,
                                uint32_t num_turns, dataset_tokens *out, bm_error *err)
 {
@@ -98,11 +122,7 @@ bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, co
         messages[2 * i] = (bm_chat_message){"user", storage + turns[i].src};
         messages[2 * i + 1] = (bm_chat_message){"assistant", storage + turns[i].tgt};
     }
-    for (;; first++) {
-        BM_TRY(encode(encoder, messages + 2 * first, 2 * (num_turns - first), false, &text, &encoder->prompt, err));
-        if (encoder->prompt.count <= params->max_length || first + 1 == num_turns)
-            break;
-    }
+    BM_TRY(find_tail(encoder, messages, num_turns, &first, &text, err));
     BM_TRY(find_borders(encoder, messages + 2 * first, num_turns - first, borders, &text, err));
     if (encoder->prompt.count > params->max_length)
         cut_turn(&encoder->prompt, borders, params, out);

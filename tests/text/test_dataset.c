@@ -182,6 +182,40 @@ static void turns_are_rendered_and_the_bot_is_scored(void **state)
     bm_chat_template_close(&template);
 }
 
+// Of nine turns two fit: few of the tails between are tried. The template refuses those of six to eight turns.
+static void few_tails_of_a_long_conversation_are_rendered(void **state)
+{
+    fixture *self = *state;
+    char *text = bm_format("{%% if messages|length > 10 and messages|length < 18 %%}{{ raise_exception('tried') }}"
+                           "{%% endif %%}%s",
+                           turns);
+    bm_chat_template *template = open_template(text);
+    put(self, "quant.json",
+        "{\"src\":[\"d\",\"d\",\"d\",\"d\",\"d\",\"d\",\"d\",\"d\",\"f\"],\"tgt\":[\"e\",\"e\",\"e\",\"e\",\"e\",\"e\","
+        "\"e\",\"h\",\"g\"]}\n");
+    bm_dataset_params params = params_of(self);
+    params.chat_template = template;
+    params.src_length = 6;
+    // Each turn has five tokens, and there is one in front.
+    static const struct {
+        uint32_t max_length;
+        const char *ids, *left;
+    } cases[] = {
+        {11, "10 0 3 1 7 2 0 5 1 6 > - - - 7 2 - - - 6 2 ", "7 turns left out"},
+        {10, "10 0 5 1 6 > - - - 6 2 ", "8 turns left out"},
+        {16, "10 0 3 1 4 2 0 3 1 7 2 0 5 1 6 > - - - 4 2 - - - 7 2 - - - 6 2 ", "6 turns left out"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        params.max_length = cases[i].max_length;
+        bm_dataset *dataset = load(self, &params);
+        check_sequence(dataset, 0, cases[i].ids);
+        assert_non_null(strstr(self->notes.data, cases[i].left));
+        bm_dataset_destroy(&dataset);
+    }
+    bm_chat_template_close(&template);
+    bm_free(text);
+}
+
 // Behind the last answer alone the template writes "jj", and earlier answers lose their "h".
 static void a_template_may_write_the_end_otherwise(void **state)
 {
@@ -738,6 +772,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(prompt_is_cut_on_the_left_and_answer_on_the_right, setup, teardown),
         cmocka_unit_test_setup_teardown(list_counts_by_its_first_element_with_one_note, setup, teardown),
         cmocka_unit_test_setup_teardown(turns_are_rendered_and_the_bot_is_scored, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_tails_of_a_long_conversation_are_rendered, setup, teardown),
         cmocka_unit_test_setup_teardown(a_template_may_write_the_end_otherwise, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_turns_name_their_example, setup, teardown),
         cmocka_unit_test_setup_teardown(folder_forms_and_fallbacks, setup, teardown),
