@@ -16,7 +16,7 @@ typedef struct config_group {
 
 struct bm_compressed_tensors_config {
     config_group *groups;
-    uint32_t num_groups;
+    uint32_t num_groups, num_targets; // targets: of all groups, which share one bound on matching steps
     bm_module_pattern *ignore;
     uint32_t num_ignore;
 };
@@ -167,8 +167,15 @@ bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const 
                "%s: quantization_config: no object \"config_groups\"", name);
     config->groups = bm_alloc_zero((uint64_t)bm_json_count(groups) + 1, sizeof *config->groups);
     BM_FAIL_IF(!config->groups, err, BM_E_MEMORY, "out of memory");
-    for (const bm_json *group = bm_json_first(groups); group; group = bm_json_next(group))
-        BM_TRY(read_group(group, format, &config->groups[config->num_groups++], name, err));
+    for (const bm_json *group = bm_json_first(groups); group; group = bm_json_next(group)) {
+        config_group *read = &config->groups[config->num_groups++];
+        BM_TRY(read_group(group, format, read, name, err));
+        config->num_targets += read->num_targets;
+        BM_FAIL_IF(config->num_targets > BM_MAX_MODULE_PATTERNS, err, BM_E_FORMAT,
+                   "%s: quantization_config: config_groups: found %u targets in the first %u groups, expected at most "
+                   "%d in all",
+                   name, config->num_targets, config->num_groups, BM_MAX_MODULE_PATTERNS);
+    }
     BM_TRY(refuse_shared_targets(config, name, err));
     BM_TRY(read_patterns(bm_json_find(object, "ignore"), "ignore", &config->ignore, &config->num_ignore, name, err));
     *out = config;
@@ -205,7 +212,7 @@ const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compres
     for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)
         for (uint32_t g = 0; g < config->num_groups; g++)
             for (uint32_t t = 0; t < config->groups[g].num_targets; t++)
-                if (pattern_matches(&config->groups[g].targets[t], config->groups[g].num_targets, module, kind))
+                if (pattern_matches(&config->groups[g].targets[t], config->num_targets, module, kind))
                     return &config->groups[g].scheme;
     return NULL;
 }

@@ -292,6 +292,54 @@ static void names_come_before_patterns_before_classes_and_ignore_before_all(void
     }
 }
 
+// Groups of some targets that match nothing each, and behind them one of a single target.
+static char *many_groups(uint32_t num_groups, uint32_t num_targets, const char *last)
+{
+    bm_string groups = BM_STRING_INIT;
+    for (uint32_t g = 0; g < num_groups; g++) {
+        assert_true(bm_string_append_format(&groups, "\"g%u\":{%%4,\"targets\":[", g));
+        for (uint32_t t = 0; t < num_targets; t++)
+            assert_true(bm_string_append_format(&groups, "%s\"g%u.%u\"", t ? "," : "", g, t));
+        assert_true(bm_string_append(&groups, "]},"));
+    }
+    assert_true(bm_string_append_format(&groups, "\"last\":{%%4,\"targets\":[\"%s\"]}", last));
+    char *text = expand(groups.data, "[]");
+    bm_string_free(&groups);
+    return text;
+}
+
+// An expression of some ten thousand steps has them alone, and not among the targets of 200 groups; nor are there any number of
+// targets because each group has few.
+static void groups_share_one_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t num_groups, num_targets;
+        const char *words; // NULL: read
+        bool matches;
+    } cases[] = {
+        {0, 1, NULL, true},
+        {200, 1, NULL, false},
+        {1365, 3, NULL, false}, // 4096 with the last
+        {2, 2048, "found 4097 targets in the first 3 groups, expected at most 4096 in all", false},
+        {4097, 1, "found 4097 targets in the first 4097 groups, expected at most 4096 in all", false},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_compressed_tensors_config *config = NULL;
+        bm_json *root = NULL;
+        bm_error err = {0};
+        char *text = many_groups(cases[i].num_groups, cases[i].num_targets, "re:(a+)+$|a");
+        assert_int_equal(parse(text, &root, &config, &err), cases[i].words ? BM_E_FORMAT : BM_OK);
+        if (cases[i].words)
+            assert_non_null(strstr(err.message, cases[i].words));
+        else
+            assert_int_equal(bm_compressed_tensors_match(config, "aaaaaaaaaaaab") != NULL, cases[i].matches);
+        bm_compressed_tensors_destroy(&config);
+        bm_json_destroy(&root);
+        bm_free(text);
+    }
+}
+
 // One piece of a good object replaced by another.
 static const struct {
     const char *from, *to;
@@ -325,7 +373,8 @@ static const struct {
     {"\"weights\":" WEIGHTS, "\"weights\":null", BM_E_FORMAT, "weights"},
     {"[\"Linear\"]", "\"Linear\"", BM_E_FORMAT, "targets"},
     {"[\"Linear\"]", "[7]", BM_E_FORMAT, "targets"},
-    {"[\"Linear\"]", "[\"re:(\"]", BM_E_FORMAT, "NAME: quantization_config: \"re:(\" is no regular expression"},
+    {"[\"Linear\"]", "[\"re:(\"]", BM_E_FORMAT,
+     "NAME: quantization_config: \"re:(\" is no regular expression"},
     {"[\"lm_head\"]", "{}", BM_E_FORMAT, "ignore"},
     {"[\"lm_head\"]", "[\"lm_head\",\"re:[\"]", BM_E_FORMAT, "regular expression"},
     {"{\"group_0\":", "{\"FP8\":[\"Linear\"],\"group_0\":", BM_E_UNSUPPORTED, "FP8"},
@@ -373,6 +422,7 @@ int main(void)
         cmocka_unit_test(loaders_check_survives_what_is_no_object),
         cmocka_unit_test(presets_are_read),
         cmocka_unit_test(names_come_before_patterns_before_classes_and_ignore_before_all),
+        cmocka_unit_test(groups_share_one_bound),
         cmocka_unit_test(what_is_not_built_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
