@@ -29,16 +29,10 @@ static void add_string(bm_string *out, const char *bytes, size_t length)
     (void)bm_string_append_bytes(out, bytes, length);
 }
 
-static void note_key(bm_gguf_metadata *m, const char *key, size_t length)
-{
-    (void)bm_string_append_bytes(&m->keys, key, length);
-    m->bytes.failed |= !bm_string_append_bytes(&m->keys, "", 1);
-    m->count++;
-}
-
 static void add_key(bm_gguf_metadata *m, const char *key, bm_gguf_kind kind)
 {
-    note_key(m, key, strlen(key));
+    m->bytes.failed |= !bm_string_append_bytes(&m->keys, key, strlen(key) + 1);
+    m->count++;
     add_string(&m->bytes, key, strlen(key));
     add_u32(&m->bytes, kind);
 }
@@ -84,8 +78,8 @@ void bm_gguf_put_string(bm_gguf_metadata *m, const char *key, const char *bytes,
 
 void bm_gguf_put_stored(bm_gguf_metadata *m, const bm_gguf_value *value)
 {
-    const bm_gguf_string key = bm_gguf_key(value), stored = bm_gguf_stored(value);
-    note_key(m, key.bytes, (size_t)key.length);
+    const bm_gguf_string stored = bm_gguf_stored(value);
+    m->count++;
     (void)bm_string_append_bytes(&m->bytes, stored.bytes, (size_t)stored.length);
 }
 

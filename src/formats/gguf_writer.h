@@ -11,7 +11,7 @@
 // Keys and values in the order of the calls. All zeros: empty. Whether memory sufficed is said at the end: bytes.failed.
 typedef struct bm_gguf_metadata {
     bm_string bytes; // as they lie in the file
-    bm_string keys;  // each with a zero behind it
+    bm_string keys;  // those that were put by name, each with a zero behind it
     uint64_t count;
 } bm_gguf_metadata;
 void bm_gguf_metadata_free(bm_gguf_metadata *metadata);
@@ -20,8 +20,10 @@ void bm_gguf_put_u32(bm_gguf_metadata *metadata, const char *key, uint32_t value
 void bm_gguf_put_f32(bm_gguf_metadata *metadata, const char *key, float value);
 void bm_gguf_put_bool(bm_gguf_metadata *metadata, const char *key, bool value);
 void bm_gguf_put_string(bm_gguf_metadata *metadata, const char *key, const char *bytes, size_t length);
-// A key and its value as another file has them, of whatever kind.
+// A key and its value as another file has them, of whatever kind. A file has each key once, and may have very many: they are not
+// noted.
 void bm_gguf_put_stored(bm_gguf_metadata *metadata, const bm_gguf_value *value);
+// Whether a key was put by name.
 bool bm_gguf_metadata_has(const bm_gguf_metadata *metadata, bm_gguf_string key);
 // An array of count elements, which follow by the functions below.
 void bm_gguf_begin_array(bm_gguf_metadata *metadata, const char *key, bm_gguf_kind kind, uint64_t count);

@@ -116,6 +116,33 @@ static void what_is_written_is_read(void **state)
     support_folder_remove(&folder);
 }
 
+// A file may have any number of keys: each that goes along is looked for among those that were put by name, not among all.
+static void keys_of_another_file_are_not_looked_through(void **state)
+{
+    (void)state;
+    bm_gguf_metadata first = {.count = 0}, second = {.count = 0};
+    bm_gguf *gguf = NULL;
+    char *folder = support_folder_create(), *path = bm_path_join(folder, "m.gguf");
+    bm_gguf_put_u32(&first, "a", 1);
+    bm_gguf_put_u32(&first, "b", 2);
+    bm_checkpoint_writer *writer = create(folder, &first);
+    MUST(bm_checkpoint_writer_begin(writer, &failure));
+    MUST(bm_checkpoint_writer_finish(&writer, &failure));
+    MUST(bm_gguf_open(&gguf, path, &failure));
+    bm_gguf_put_u32(&second, "a", 3);
+    const size_t length = second.keys.length;
+    bm_gguf_put_stored(&second, bm_gguf_find(gguf, "b"));
+    assert_int_equal(second.count, 2);
+    assert_int_equal(second.keys.length, length);
+    assert_true(bm_gguf_metadata_has(&second, (bm_gguf_string){"a", 1}));
+    assert_false(bm_gguf_metadata_has(&second, (bm_gguf_string){"c", 1}));
+    bm_gguf_close(&gguf);
+    bm_gguf_metadata_free(&first);
+    bm_gguf_metadata_free(&second);
+    bm_free(path);
+    support_folder_remove(&folder);
+}
+
 // Rows of one byte each, cut anywhere: of a head of 8, row s 4 + i becomes row 2 i + s (formats.md section 10).
 static void halves_of_heads_become_pairs_of_neighbours(void **state)
 {
@@ -215,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_small_file_has_the_bytes_of_the_description),
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(keys_of_another_file_are_not_looked_through),
         cmocka_unit_test(halves_of_heads_become_pairs_of_neighbours),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_trial_leaves_nothing),
