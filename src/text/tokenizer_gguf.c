@@ -160,6 +160,8 @@ bm_status bm_gguf_tokenizer_check_peers(const bm_gguf *gguf, bm_error *err)
     BM_TRY(bm_gguf_get_string(gguf, KEY("model"), &model, err));
     if (!model.bytes) // a file without a tokenizer is written as one
         goto done;
+    if (bm_gguf_string_is(model, "no_vocab") || bm_gguf_string_is(model, "none")) // ids alone
+        goto done;
     BM_TRY(bm_gguf_get_strings(gguf, KEY("tokens"), &tokens, err));
     BM_FAIL_IF(!tokens, err, BM_E_FORMAT, "%s: no key \"" KEY("tokens") "\" beside \"" KEY("model") "\"",
                bm_gguf_path(gguf));
@@ -233,6 +235,8 @@ static bm_status from_json(bm_tokenizer **out, const bm_gguf *gguf, bm_gguf_stri
     char *name = bm_format("%s: key \"" KEY_JSON "\"", bm_gguf_path(gguf));
     char *paths[TEXT_NUM_CONFIGS] = {name, name, name};
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(text.length > TEXT_MAX_JSON_BYTES, err, BM_E_FORMAT, "%s: found %llu bytes, expected at most %llu", name,
+               (unsigned long long)text.length, (unsigned long long)TEXT_MAX_JSON_BYTES);
     BM_TRY(bm_json_parse(&root, text.bytes, (size_t)text.length, name, err));
     BM_TRY(text_tokenizer_make(&tokenizer, root, name, err));
     BM_TRY(write_configs(gguf, texts, err));

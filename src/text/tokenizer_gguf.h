@@ -23,7 +23,7 @@ bm_status bm_tokenizer_from_gguf(bm_tokenizer **out, const bm_gguf *gguf, bm_err
 
 // Whether llama.cpp reads keys that cannot be read here: it takes less care of ids, scores and the form of merges, but ends without
 // a token for each id, a score and a type for each token, names that are each there once, and merges of "gpt2" (src/llama-vocab.cpp
-// of 00ad355e). Errors: BM_E_FORMAT where it ends; BM_E_MEMORY.
+// of 00ad355e); "no_vocab" and "none" need no tokens there. Errors: BM_E_FORMAT where it ends; BM_E_MEMORY.
 bm_status bm_gguf_tokenizer_check_peers(const bm_gguf *gguf, bm_error *err);
 
 // Appends the texts of tokenizer.json, tokenizer_config.json and generation_config.json. Where the file carries a

@@ -16,12 +16,13 @@
 
 #define TEXT_NO_ID UINT32_MAX
 // Bounds on what a file may ask for; real files stay far below all of them.
-#define TEXT_MAX_ID (1u << 24)          // ids below this: largest known vocabulary about 2.6e5
-#define TEXT_MAX_COMPONENTS 64u         // normalizers, stages or decoders of a chain
-#define TEXT_MAX_LITERAL 256u           // bytes of a replacement, literal pattern or added token
-#define TEXT_MAX_TEXT ((size_t)1 << 31) // bytes of a text: symbols are numbered by uint32_t
-#define TEXT_MAX_GROWTH 64u             // bytes that components may write, per byte of input ...
-#define TEXT_GROWTH_BASE (1u << 20)     // ... and at least this many
+#define TEXT_MAX_ID (1u << 24)                   // ids below this: largest known vocabulary about 2.6e5
+#define TEXT_MAX_COMPONENTS 64u                  // normalizers, stages or decoders of a chain
+#define TEXT_MAX_LITERAL 256u                    // bytes of a replacement, literal pattern or added token
+#define TEXT_MAX_TEXT ((size_t)1 << 31)          // bytes of a text: symbols are numbered by uint32_t
+#define TEXT_MAX_JSON_BYTES (UINT64_C(64) << 20) // of a tokenizer.json; the largest known is about 35 MB
+#define TEXT_MAX_GROWTH 64u                      // bytes that components may write, per byte of input ...
+#define TEXT_GROWTH_BASE (1u << 20)              // ... and at least this many
 
 typedef struct text_piece {
     const char *data; // NULL: no piece has this id

@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define MAX_JSON_BYTES (UINT64_C(64) << 20) // the largest known is about 35 MB
-
 // The byte-level alphabet: printable bytes stand for themselves, the other 68 for U+0100 and on (formats.md 8.4).
 static void fill_alphabet(bm_tokenizer *tokenizer)
 {
@@ -124,7 +122,7 @@ bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_file, bm_e
     }
     BM_FAIL_IF(is_folder && bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO,
                "%s: no such file; a model folder needs a tokenizer.json (a tokenizer.model alone is not read)", path);
-    BM_TRY(bm_json_read_file(&root, path, MAX_JSON_BYTES, err));
+    BM_TRY(bm_json_read_file(&root, path, TEXT_MAX_JSON_BYTES, err));
     BM_TRY(text_tokenizer_make(&tokenizer, root, path, err));
     BM_TRY(text_config_load(tokenizer, folder, err));
     *out = tokenizer;

@@ -7,6 +7,7 @@
 #include "text/chat_template.h"
 #include "text/tokenizer_gguf.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const pieces[] = {"a", "b", "c", "ab", "<end>"};
@@ -142,6 +143,33 @@ static void the_chat_template_is_found(void **state)
     gguf_maker_free(&m);
 }
 
+// As many bytes as the file tokenizer.json may have.
+static void a_tokenizer_json_is_bounded(void **state)
+{
+    (void)state;
+    const size_t most = (size_t)64 << 20;
+    char *text = malloc(most + 2);
+    assert_non_null(text);
+    for (size_t more = 0; more < 2; more++) {
+        bm_error err = {0};
+        bm_token_list ids = BM_TOKEN_LIST_INIT;
+        bm_tokenizer *tokenizer = NULL;
+        gguf_maker m;
+        memset(text, ' ', most + more);
+        memcpy(text, "{}", 2);
+        text[most + more] = 0;
+        gguf_maker_init(&m);
+        gguf_maker_add_string(&m, "tokenizer.huggingface.json", text);
+        assert_int_equal(encode(&m, &ids, &tokenizer, &err), BM_E_FORMAT);
+        const char *words =
+            "t.gguf: key \"tokenizer.huggingface.json\": found 67108865 bytes, expected at most 67108864";
+        if ((strstr(err.message, words) != NULL) != (more == 1))
+            fail_msg("%s", err.message);
+        gguf_maker_free(&m);
+    }
+    free(text);
+}
+
 // It keeps nobody from the tokenizer; who wants to chat is told.
 static void a_template_that_is_no_utf_8_is_left_out(void **state)
 {
@@ -211,6 +239,8 @@ static void peers_read_more_than_is_read_here(void **state)
         {"gpt2", pieces, merges, 6, NULL}, // a merge without a space, a score too many
         {"llama", pieces, NULL, 5, NULL},
         {NULL, NULL, NULL, 0, NULL},
+        {"no_vocab", NULL, NULL, 0, NULL}, // what bitmill writes beside a tokenizer.json
+        {"none", NULL, NULL, 0, NULL},
         {"gpt2", NULL, merges, 0, "no key \"tokenizer.ggml.tokens\" beside"},
         {"gpt2", pieces, NULL, 0, "no key \"tokenizer.ggml.merges\" beside"},
         {"gpt2", pieces, merges, 4, "key \"tokenizer.ggml.scores\": an array of 4, expected 5, one for each token"},
@@ -247,6 +277,7 @@ int main(void)
         cmocka_unit_test(keys_become_parts),
         cmocka_unit_test(lengths_that_disagree_are_refused),
         cmocka_unit_test(a_tokenizer_json_counts),
+        cmocka_unit_test(a_tokenizer_json_is_bounded),
         cmocka_unit_test(a_template_that_is_no_utf_8_is_left_out),
         cmocka_unit_test(a_tokenizer_json_alone_is_one),
         cmocka_unit_test(the_chat_template_is_found),
