@@ -82,7 +82,8 @@ typedef struct cli_option {
     const char *help;  // one line
 } cli_option;
 
-// An integer option without a default starts as this, so that a given 0 is not taken for no option at all.
+// An integer option without a default starts as this, so that a given 0 is not taken for no option at all; it is refused as a
+// value.
 #define CLI_NOT_GIVEN INT64_MIN
 
 // What a subcommand does with a device, and so which of --device and --variant it takes.

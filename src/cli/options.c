@@ -72,7 +72,7 @@ static bm_status store(const cli_command *command, const cli_option *option, con
         return BM_OK;
     }
     case CLI_INTEGER:
-        if (!bm_parse_i64(value, option->out))
+        if (!bm_parse_i64(value, option->out) || *(int64_t *)option->out == CLI_NOT_GIVEN)
             return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer%s", command->name, option->name,
                            value, value[strspn(value, "-0123456789")] ? "" : " of at most 64 bits");
         return BM_OK;

@@ -30,6 +30,7 @@ fails 2 '--method|value' 'option without its value' quantize "$model" --method
 fails 2 '--json|no value' 'flag with a value' devices --json=1
 fails 2 '--bits|four|integer' 'bits that are no number' quantize "$model" --method rtn --bits four --output "$out"
 fails 2 '--bits|an integer of at most 64 bits' 'bits beyond 64 bits' quantize "$model" --method rtn --bits 99999999999999999999 --output "$out"
+fails 2 '--bits|an integer of at most 64 bits' 'the least bits of 64 bits' quantize "$model" --bits -9223372036854775808 --output "$out"
 fails 2 'bits|99' 'bits out of range' quantize "$model" --method rtn --bits 99 --output "$out"
 fails 2 'bits|-4' 'negative bits' quantize "$model" --method rtn --bits -4 --output "$out"
 fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
