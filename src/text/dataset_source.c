@@ -1,7 +1,7 @@
 // Which files a data set is made of.
 //
 // Form A of a folder: train.json, dev.json, quant.json, test.json. Form B: folders of these names with .json files in
-// them. A wins when both exist.
+// them. A wins when both exist. The first three tell the form; where there is none of them, test does for prediction.
 //
 // Source    parameters.md 5.1.
 #include "text/dataset_internal.h"
@@ -67,6 +67,12 @@ static const char *choose_part(const bm_dataset_params *params, bool is_form_a, 
     return NULL;
 }
 
+static void look_for_part(const char *folder, const char *part, bool *is_form_a, bool *is_form_b)
+{
+    *is_form_a = *is_form_a || exists(folder, part, ".json", BM_PATH_FILE);
+    *is_form_b = *is_form_b || exists(folder, part, "", BM_PATH_FOLDER);
+}
+
 static bm_status find_in_folder(dataset_files *out, const bm_dataset_params *params, const bm_log *log, bm_error *err)
 {
     static const char *const parts[] = {"train", "dev", "quant"};
@@ -76,15 +82,16 @@ static bm_status find_in_folder(dataset_files *out, const bm_dataset_params *par
     bm_name_list_free(&names);
     if (status != BM_OK)
         return status;
-    for (uint32_t i = 0; i < BM_COUNT(parts); i++) {
-        is_form_a = is_form_a || exists(params->path, parts[i], ".json", BM_PATH_FILE);
-        is_form_b = is_form_b || exists(params->path, parts[i], "", BM_PATH_FOLDER);
-    }
+    for (uint32_t i = 0; i < BM_COUNT(parts); i++)
+        look_for_part(params->path, parts[i], &is_form_a, &is_form_b);
+    const bool predicts = params->purpose == BM_DATASET_PREDICTION;
+    if (predicts && !is_form_a && !is_form_b)
+        look_for_part(params->path, "test", &is_form_a, &is_form_b);
     if (!is_form_a && !is_form_b)
-        return bm_fail(
-            err, BM_E_ARGUMENT,
-            "%s: expected train.json, dev.json or quant.json, or folders train, dev or quant, in this data folder",
-            params->path);
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "%s: expected train.json, dev.json%s, or folders train, dev%s, in this data folder",
+                       params->path, predicts ? ", quant.json or test.json" : " or quant.json",
+                       predicts ? ", quant or test" : " or quant");
     const char *part = choose_part(params, is_form_a, log, err);
     if (!part)
         return BM_E_ARGUMENT;

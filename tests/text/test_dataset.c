@@ -258,6 +258,38 @@ static void folder_forms_and_fallbacks(void **state)
     bm_free(quant);
 }
 
+// Prediction needs nothing else; train, dev and quant tell the form where there is one of them.
+static void test_alone_serves_prediction(void **state)
+{
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    bm_dataset *dataset = NULL;
+    bm_dataset_params params = params_of(self);
+    params.purpose = BM_DATASET_PREDICTION;
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message,
+                           "expected train.json, dev.json, quant.json or test.json, or folders train, dev, "
+                           "quant or test, in this data folder"));
+    char *test = bm_path_join(self->folder, "test"), *train = bm_path_join(self->folder, "train");
+    assert_int_equal(bm_folder_create(test, false, &err), BM_OK);
+    fixture_write(test, "a.json", "{\"src\":\"a\",\"tgt\":\"a\"}", 21);
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 0 > - 0 11 ");
+    bm_dataset_destroy(&dataset);
+    put(self, "test.json", "{\"src\":\"c\",\"tgt\":\"c\"}"); // form A wins
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 2 2 > - 2 11 ");
+    bm_dataset_destroy(&dataset);
+    assert_int_equal(bm_folder_create(train, false, &err), BM_OK);
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 0 > - 0 11 ");
+    bm_dataset_destroy(&dataset);
+    bm_free(test);
+    bm_free(train);
+    params.purpose = BM_DATASET_CALIBRATION;
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+}
+
 static void order_is_shuffled_once_by_seed(void **state)
 {
     fixture *self = *state;
@@ -776,6 +808,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_template_may_write_the_end_otherwise, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_turns_name_their_example, setup, teardown),
         cmocka_unit_test_setup_teardown(folder_forms_and_fallbacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_alone_serves_prediction, setup, teardown),
         cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
