@@ -280,9 +280,9 @@ typedef struct conversation {
 static bm_status add_message(conversation *talk, const char *role, const char *content, size_t length, bm_error *err)
 {
     if (talk->count == MAX_MESSAGES)
-        return bm_fail(err, BM_E_ARGUMENT, "more than %u messages in a conversation", MAX_MESSAGES);
+        return bm_fail(err, BM_E_ARGUMENT, "--chat: more than %u messages in a conversation", MAX_MESSAGES);
     if (length > 0 && memchr(content, 0, length))
-        return bm_fail(err, BM_E_FORMAT, "a message with a zero byte");
+        return bm_fail(err, BM_E_FORMAT, "--chat: found a zero byte in the message of the %s, expected none", role);
     char *copy = bm_string_copy(content);
     if (!copy)
         return bm_fail(err, BM_E_MEMORY, "out of memory");

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "formats/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static bool is_other_dtype(const char *name)
     return false;
 }
 
-// A name made fit for a message.
+// A name, or some, made fit for a message.
 typedef struct shown_name {
     char text[160];
 } shown_name;
@@ -36,6 +37,16 @@ static shown_name show(const char *name)
 {
     shown_name out;
     (void)bm_printable(name, strlen(name), out.text, sizeof out.text);
+    return out;
+}
+
+static shown_name show_dtypes(void)
+{
+    shown_name out;
+    size_t length = 0;
+    for (int dtype = BM_DTYPE_F32; dtype <= BM_DTYPE_F8_E5M2; dtype++)
+        length += (size_t)snprintf(out.text + length, sizeof out.text - length, "%s%s",
+                                   dtype == BM_DTYPE_F32 ? "" : ", ", bm_dtype_name((bm_dtype)dtype));
     return out;
 }
 
@@ -54,10 +65,12 @@ static bm_status read_shape(const bm_json *entry, bm_tensor_info *info, uint64_t
                             bm_error *err)
 {
     const bm_json *shape = bm_json_find(entry, "shape");
+    char found[BM_JSON_FOUND_SIZE];
     bm_status status = BM_OK;
     *elements = 1;
     BM_FAIL_IF(!shape || bm_json_kind_of(shape) != BM_JSON_ARRAY, err, BM_E_FORMAT,
-               "%s: tensor \"%s\": no list \"shape\"", path, show(info->name).text);
+               "%s: tensor \"%s\": shape: expected a list, found %s", path, show(info->name).text,
+               bm_json_found(shape, found, sizeof found));
     for (const bm_json *dim = bm_json_first(shape); dim; dim = bm_json_next(dim)) {
         BM_FAIL_IF(info->num_dims == BM_MAX_DIMS, err, BM_E_FORMAT, "%s: tensor \"%s\": more than %d dimensions", path,
                    show(info->name).text, BM_MAX_DIMS);
@@ -75,10 +88,13 @@ static bm_status read_offsets(const bm_json *entry, bm_tensor_info *info, uint64
                               uint64_t elements, const char *path, bm_error *err)
 {
     const bm_json *offsets = bm_json_find(entry, "data_offsets");
+    char found[BM_JSON_FOUND_SIZE];
     uint64_t begin = 0, end = 0, need = 0;
     bm_status status = BM_OK;
     BM_FAIL_IF(!offsets || bm_json_kind_of(offsets) != BM_JSON_ARRAY || bm_json_count(offsets) != 2, err, BM_E_FORMAT,
-               "%s: tensor \"%s\": no list \"data_offsets\" of two integers", path, show(info->name).text);
+               "%s: tensor \"%s\": data_offsets: expected a list of two integers, found %s%s", path,
+               show(info->name).text, bm_json_found(offsets, found, sizeof found),
+               offsets && bm_json_kind_of(offsets) == BM_JSON_ARRAY ? " of another length" : "");
     BM_TRY(read_count(bm_json_first(offsets), &begin, path, info->name, "data_offsets", err));
     BM_TRY(read_count(bm_json_next(bm_json_first(offsets)), &end, path, info->name, "data_offsets", err));
     BM_FAIL_IF(begin > end || end > data_size, err, BM_E_FORMAT,
@@ -100,17 +116,20 @@ static bm_status read_entry(const bm_json *entry, uint64_t data_start, uint64_t 
     uint64_t elements = 0;
     bm_status status = BM_OK;
     const bm_json *dtype = bm_json_find(entry, "dtype");
+    char found[BM_JSON_FOUND_SIZE];
     info->name = bm_string_copy(bm_json_key(entry));
     BM_FAIL_IF(!info->name, err, BM_E_MEMORY, "out of memory");
     BM_FAIL_IF(bm_json_kind_of(entry) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: tensor \"%s\": its entry is no object",
                path, show(info->name).text);
     BM_FAIL_IF(!dtype || bm_json_kind_of(dtype) != BM_JSON_STRING, err, BM_E_FORMAT,
-               "%s: tensor \"%s\": no text \"dtype\"", path, show(info->name).text);
+               "%s: tensor \"%s\": dtype: expected a string, found %s", path, show(info->name).text,
+               bm_json_found(dtype, found, sizeof found));
     info->dtype = bm_safetensors_dtype(bm_json_string(dtype));
     BM_FAIL_IF(is_other_dtype(bm_json_string(dtype)), err, BM_E_UNSUPPORTED, "%s: tensor \"%s\": dtype %s is not built",
                path, show(info->name).text, bm_json_string(dtype));
-    BM_FAIL_IF(info->dtype == BM_DTYPE_NONE, err, BM_E_FORMAT, "%s: tensor \"%s\": unknown dtype \"%s\"", path,
-               show(info->name).text, show(bm_json_string(dtype)).text);
+    BM_FAIL_IF(info->dtype == BM_DTYPE_NONE, err, BM_E_FORMAT,
+               "%s: tensor \"%s\": unknown dtype \"%s\", expected one of %s", path, show(info->name).text,
+               show(bm_json_string(dtype)).text, show_dtypes().text);
     BM_TRY(read_shape(entry, info, &elements, path, err));
     BM_TRY(read_offsets(entry, info, data_start, data_size, elements, path, err));
 done:

@@ -11,12 +11,14 @@ bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *o
 {
     int code = 0;
     PCRE2_SIZE at = 0;
-    char shown[96];
+    char shown[96], reason[128] = "";
     out->regex =
         pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
-    return out->regex ? BM_OK
-                      : bm_fail(err, BM_E_FORMAT, "\"%s\" is no regular expression",
-                                bm_printable(out->text, strlen(out->text), shown, sizeof shown));
+    if (out->regex)
+        return BM_OK;
+    (void)pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);
+    return bm_fail(err, BM_E_FORMAT, "\"%s\" is no regular expression: %s",
+                   bm_printable(out->text, strlen(out->text), shown, sizeof shown), reason);
 }
 
 // Hostile expressions may not run for ever: PCRE2's own limit on matching steps ends each. A name takes an honest one some

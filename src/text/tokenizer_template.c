@@ -11,12 +11,13 @@
 static bm_status append_special(bm_tokenizer *tokenizer, bm_token_list *list, const bm_json *table, const char *name,
                                 const char *where, bm_error *err)
 {
-    char shown[64];
+    char shown[64], found[BM_JSON_FOUND_SIZE];
     const bm_json *entry = table ? bm_json_find(table, name) : NULL;
     const bm_json *ids = entry ? bm_json_find(entry, "ids") : NULL;
     bm_printable(name, strlen(name), shown, sizeof shown);
     if (!ids || bm_json_kind_of(ids) != BM_JSON_ARRAY)
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"special_tokens\": expected ids of \"%s\"", where, shown);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"special_tokens\": expected an array of ids of \"%s\", found %s",
+                       where, shown, bm_json_found(ids, found, sizeof found));
     // With one id at least, MAX_AROUND bounds the items of a template too, and each looks through the whole table.
     if (!bm_json_first(ids))
         return bm_fail(err, BM_E_FORMAT, "%s: special_tokens \"%s\": key \"ids\": expected at least one id, found []",

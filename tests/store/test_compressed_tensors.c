@@ -374,7 +374,7 @@ static const struct {
     {"[\"Linear\"]", "\"Linear\"", BM_E_FORMAT, "targets"},
     {"[\"Linear\"]", "[7]", BM_E_FORMAT, "targets"},
     {"[\"Linear\"]", "[\"re:(\"]", BM_E_FORMAT,
-     "NAME: quantization_config: \"re:(\" is no regular expression"},
+     "NAME: quantization_config: \"re:(\" is no regular expression: missing closing parenthesis"},
     {"[\"lm_head\"]", "{}", BM_E_FORMAT, "ignore"},
     {"[\"lm_head\"]", "[\"lm_head\",\"re:[\"]", BM_E_FORMAT, "regular expression"},
     {"{\"group_0\":", "{\"FP8\":[\"Linear\"],\"group_0\":", BM_E_UNSUPPORTED, "FP8"},

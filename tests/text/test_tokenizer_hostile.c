@@ -87,6 +87,9 @@ static void bad_files_are_refused_with_words(void **state)
         {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
          "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[]}}}," MODEL "}",
          BM_E_FORMAT, "post_processor: special_tokens \"x\": key \"ids\": expected at least one id, found []"},
+        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],"
+         "\"special_tokens\":{\"x\":{\"ids\":7}}}," MODEL "}",
+         BM_E_FORMAT, "key \"special_tokens\": expected an array of ids of \"x\", found 7"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_error err = {BM_OK, ""};

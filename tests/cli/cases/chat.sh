@@ -33,6 +33,12 @@ printf 'Once\r\n\nupon a time' | "$program" generate "$model" --chat --max-new-t
 [ "$(wc -l <"$stdout")" = 2 ] || complain 'expected two answers'
 grep -qE '^3 tokens.*prompt of' "$stderr" || complain 'no rates'
 
+title='a message with a zero byte'
+num_cases=$((num_cases + 1))
+printf 'On\0ce\n' | "$program" generate "$model" --chat --max-new-tokens 3 --device host >"$stdout" 2>"$stderr"
+[ $? = 2 ] || complain 'expected exit status 2'
+grep -qF -e '--chat: found a zero byte in the message of the user, expected none' "$stderr" || complain 'no words'
+
 printf '{{ raise_exception("roles must alternate") }}' >"$model/chat_template.jinja"
 fails 2 'chat_template.jinja|line 1|roles must alternate' 'a template that refuses' generate "$model" --chat --prompt x --device host
 printf ' \n' >"$model/chat_template.jinja"
