@@ -152,7 +152,7 @@ static void freed_memory_goes_back(void **state)
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
     enum { SIZE = 8 << 20 };
     bm_process_return_memory();
-    bm_free(bm_alloc(2 * SIZE, 1)); // for which it would raise its bound
+    bm_free(bm_alloc(2 * SIZE, 1));           // for which it would raise its bound
     const size_t before = mallinfo2().hblkhd; // bytes that are no part of a heap
     void *bytes = bm_alloc(SIZE, 1);
     assert_true(mallinfo2().hblkhd >= before + SIZE);
