@@ -181,7 +181,7 @@ static void an_old_result_that_cannot_be_moved_is_a_warning(void **state)
     bm_string_free(&words);
 }
 
-static void a_new_result_that_cannot_be_moved_leaves_the_old_one(void **state)
+static void a_new_result_that_cannot_be_moved_stays_beside_the_old_one(void **state)
 {
     (void)state;
     bm_error err = {0};
@@ -191,8 +191,13 @@ static void a_new_result_that_cannot_be_moved_leaves_the_old_one(void **state)
     put(output.partial, "new");
     refused_suffix = "out.partial";
     assert_int_equal(bm_output_commit(&output, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "the result is whole and lies in "));
+    assert_non_null(strstr(err.message, "out.partial: rename it"));
     assert_true(support_folder_has(out, "bitmill.json") && support_folder_count(out) == 1);
-    assert_int_equal(support_folder_count(parent), 1);
+    char *partial = bm_path_join(parent, "out.partial");
+    assert_true(support_folder_has(partial, "new") && support_folder_count(partial) == 1);
+    assert_int_equal(support_folder_count(parent), 2);
+    bm_free(partial);
 }
 
 static bm_status quantize(const char *model, bm_quantize_summary *summary, bm_error *err)
@@ -372,7 +377,7 @@ int main(void)
         WITH_FOLDER(a_result_that_came_with_the_lock_stays),
         WITH_FOLDER(folders_are_exchanged_by_renames),
         WITH_FOLDER(an_old_result_that_cannot_be_moved_is_a_warning),
-        WITH_FOLDER(a_new_result_that_cannot_be_moved_leaves_the_old_one),
+        WITH_FOLDER(a_new_result_that_cannot_be_moved_stays_beside_the_old_one),
         WITH_FOLDER(a_disk_without_room_ends_a_run_before_its_work),
         WITH_FOLDER(results_and_scratch_files_share_a_disk),
         WITH_FOLDER(a_run_sums_what_it_writes),
