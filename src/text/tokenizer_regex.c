@@ -2,8 +2,9 @@
 //
 // The two agree on what such files use but for the shorthands: Oniguruma's \s is Unicode White_Space (PCRE2 adds
 // U+180E), its \w is what Unicode calls a word, with the superscripts and fractions of Latin-1 added (PCRE2 10.42:
-// letters, numbers, "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else
-// is refused: sets inside sets, "&&", "{,n}", inline option m.
+// letters, numbers, "_"), its \b and \B are of that \w, its \h is a hexadecimal digit; "+" or "?" behind "{n}", and "+"
+// behind "{n,m}", repeats what is there repeated (PCRE2: possessive, or nothing). Those are rewritten; what would
+// silently mean something else is refused: sets inside sets, "&&", "{,n}", inline option m, comments.
 //
 // What matching costs is bounded by counts and not by a clock, so that a text is given up or not whatever the machine:
 // each place in a text may look at a few hundred bytes, in as many steps of PCRE2 (its match limit); what needs more
@@ -21,6 +22,9 @@
 #include <string.h>
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE"
+#define AT_EDGE "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
+#define NOT_AT_EDGE "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))"
+#define MAX_GROUPS 250u    // in one another, as PCRE2 has it
 #define MAX_PATTERN 16384u // bytes; the longest known is about 400
 #define PLACE_EFFORT                                                                                                   \
     256u // steps, and bytes looked at, that every place has: what published expressions need, long runs apart
@@ -41,6 +45,9 @@ typedef struct regex_rewriter {
     const char *where;
     const char *pattern;
     bool in_set;
+    size_t atom;               // where in out what a quantifier would repeat begins; SIZE_MAX: nothing is there
+    size_t groups[MAX_GROUPS]; // [depth], where in out each open group begins
+    uint32_t depth;
     bm_error *err;
 } regex_rewriter;
 
@@ -68,21 +75,24 @@ static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
         {'D', "\\P{Nd}", "\\P{Nd}"},
         {'h', "0-9a-fA-F", "[0-9a-fA-F]"},
         {'H', NULL, "[^0-9a-fA-F]"},
+        {'b', NULL, AT_EDGE},
+        {'B', NULL, NOT_AT_EDGE},
     };
+    if (!rewriter->in_set)
+        rewriter->atom = rewriter->out.length;
     for (size_t i = 0; i < BM_COUNT(table); i++) {
         if (table[i].letter != letter)
             continue;
         const char *text = rewriter->in_set ? table[i].inside : table[i].outside;
         if (!text)
-            return refuse(rewriter, "a negated shorthand inside a set");
+            return refuse(rewriter, "a negated shorthand or word boundary inside a set");
         bm_string_append(&rewriter->out, text);
         return BM_OK;
     }
-    // The same in both: categories, control characters, code points, word boundaries, and escaped punctuation.
+    // The same in both: categories, control characters, code points, ends of a text, and escaped punctuation.
     // \G is not taken: it would match at every place, since each one is tried by itself.
     const bool is_letter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
-    if (letter == '\0' || (is_letter && !strchr("pPnrtfvaexbBAzZ", letter)) || (rewriter->in_set && letter == 'b') ||
-        letter == 'v')
+    if (letter == '\0' || (is_letter && !strchr("pPnrtfaexAzZ", letter)))
         return refuse(rewriter, "an escape");
     if (letter >= '0' && letter <= '9')
         return refuse(rewriter, "a back reference or octal escape");
@@ -105,11 +115,13 @@ static bm_status check_outside(regex_rewriter *rewriter, const char *at)
 {
     if (at[0] == '{' && at[1] == ',')
         return refuse(rewriter, "\"{,n}\"");
+    if (at[0] == '(' && at[1] == '?' && at[2] == '#')
+        return refuse(rewriter, "a comment"); // the two end it otherwise
     if (at[0] == '(' && at[1] == '?') {
         for (const char *option = at + 2; *option && strchr("imxa-", *option); option++)
             if (*option != 'i' && *option != '-')
                 return refuse(rewriter, "an inline option other than i");
-        if (!strchr("i-:=!>#<", at[2]))
+        if (!strchr("i-:=!><", at[2]))
             return refuse(rewriter, "a group of this kind");
     }
     if (at[0] == '(' && at[1] == '*')
@@ -119,16 +131,86 @@ static bm_status check_outside(regex_rewriter *rewriter, const char *at)
     return BM_OK;
 }
 
+// The bytes of "{n}", "{n,}" or "{n,m}"; 0: a brace that stands for itself. *is_fixed: "{n}".
+static size_t interval_length(const char *at, bool *is_fixed)
+{
+    static const char digits[] = "0123456789";
+    const size_t low = at[0] == '{' ? strspn(at + 1, digits) : 0;
+    size_t length = 1 + low;
+    *is_fixed = low > 0 && at[length] == '}';
+    if (low > 0 && at[length] == ',')
+        length += 1 + strspn(at + length + 1, digits);
+    return low > 0 && at[length] == '}' ? length + 1 : 0;
+}
+
+// Copies an interval, and puts what it repeats into a group of its own where another quantifier follows.
+static void rewrite_interval(regex_rewriter *rewriter, const char *at, size_t length, bool is_fixed)
+{
+    const size_t atom = rewriter->atom;
+    bm_string *out = &rewriter->out;
+    bm_string_append_bytes(out, at, length);
+    rewriter->atom = SIZE_MAX;
+    if (atom == SIZE_MAX || (at[length] != '+' && !(is_fixed && at[length] == '?')))
+        return;
+    if (bm_string_append(out, "(?:)")) { // moved to where it belongs, but for the bracket that closes it
+        memmove(out->data + atom + 3, out->data + atom, out->length - 4 - atom);
+        memcpy(out->data + atom, "(?:", 3); // NOLINT(bugprone-not-null-terminated-result)
+    }
+}
+
+// Follows where atoms begin: at is copied to the end of out next.
+static bm_status follow_atom(regex_rewriter *rewriter, const char *at)
+{
+    const size_t here = rewriter->out.length;
+    if (*at == '(') {
+        if (rewriter->depth == MAX_GROUPS)
+            return refuse(rewriter, "a group inside 250 others");
+        rewriter->groups[rewriter->depth++] = here;
+        rewriter->atom = SIZE_MAX;
+    } else if (*at == ')') {
+        rewriter->atom = rewriter->depth > 0 ? rewriter->groups[--rewriter->depth] : SIZE_MAX;
+    } else if (strchr("*+?|", *at)) {
+        rewriter->atom = SIZE_MAX;
+    } else if (((uint8_t)*at & 0xC0) != 0x80) { // not inside a character
+        rewriter->atom = here;
+    }
+    return BM_OK;
+}
+
+// What belongs to the letter of an escape: "{L}" of \p{L}, "{41}" and "41" of \x.
+static size_t operand_length(const char *letter)
+{
+    const char *close = strchr("pPx", *letter) && letter[1] == '{' ? strchr(letter, '}') : NULL;
+    const size_t digits = *letter == 'x' ? strspn(letter + 1, "0123456789abcdefABCDEF") : 0;
+    return close ? (size_t)(close - letter) : digits < 2 ? digits : 2;
+}
+
 static bm_status rewrite(regex_rewriter *rewriter)
 {
     bm_status status = BM_OK;
+    rewriter->atom = SIZE_MAX;
     for (const char *at = rewriter->pattern; *at && status == BM_OK; at++) {
         if (*at == '\\') {
-            status = rewrite_escape(rewriter, *++at);
-            if (*at == '\0')
+            const char letter = *++at;
+            status = rewrite_escape(rewriter, letter);
+            if (letter == '\0')
                 break;
+            const size_t operand = operand_length(at);
+            bm_string_append_bytes(&rewriter->out, at + 1, operand);
+            at += operand;
             continue;
         }
+        bool is_fixed = false;
+        const size_t interval = rewriter->in_set ? 0 : interval_length(at, &is_fixed);
+        if (interval > 0) {
+            rewrite_interval(rewriter, at, interval, is_fixed);
+            at += interval - 1;
+            continue;
+        }
+        if (!rewriter->in_set)
+            status = follow_atom(rewriter, at);
+        if (status != BM_OK)
+            break;
         const bool was_in_set = rewriter->in_set;
         status = was_in_set ? check_in_set(rewriter, at) : check_outside(rewriter, at);
         bm_string_append_bytes(&rewriter->out, at, 1);

@@ -195,6 +195,75 @@ static void normalizer_nfc_and_regex_replace(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
+// What Oniguruma's intervals with "+" or "?" behind them and its borders of words match, by tokenizers 0.23.3: matches
+// are "_", the rest stands as it is.
+static void expressions_mean_what_oniguruma_means(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expression, *text, *expected;
+    } cases[] = {
+        {"\\\\p{N}{1,3}+", "1231b12", "_|b|_"},
+        {"\\\\p{N}{1,3}+1", "1231231b", "_|b"},
+        {"a{2}?b", "aabb", "_|_"},
+        {"a{2}+b", "aaaab", "_"},
+        {"a{2,}+ab", "aaaab", "_"},
+        {"xa{1,2}+a", "xaaa", "_"},
+        {"(b(?:x|a)){2}+", "bxbabxbabx", "_|b|x"},
+        {"[x}\\\\]a]{2}+b", "xaxabb", "_|b"},
+        {"\xC3\xA9"
+         "{2}+a",
+         "\xC3\xA9"
+         "\xC3\xA9"
+         "\xC3\xA9"
+         "\xC3\xA9"
+         "a",
+         "_"},
+        {"\\\\x{61}+b", "aab", "_"},
+        {"\\\\x61{2}+ab", "aaaaab", "_"},
+        {"\\\\x{61}{2}+ab", "aaaaab", "_"},
+        {"\\\\}{2}+\\\\}b", "}}}b", "_"},
+        {"((a{1,2}+b){2}+x){1,2}+", "aabaabxababxa", "_|a"},
+        {"a{2,3}?", "aaa", "_|a"},
+        {"{a}+", "{a}}}a", "_|a"},
+        {"x|a{2}+b", "xaaaab", "_|_"},
+        {".\\\\b.",
+         "a\xC2\xB2"
+         "b a\xC2\xBD"
+         " a\xCC\x81"
+         " -",
+         "a|\xC2\xB2"
+         "|_|a|_|a|_|-"},
+        {".\\\\B.",
+         "a\xC2\xB2"
+         "b a\xC2\xBD"
+         " a\xCC\x81"
+         " -",
+         "_|b| |_| |_|_"},
+        {"\\\\b[^a]",
+         "a\xE2\x92\xB6"
+         "a x\xE0\xA7\xB4"
+         "-",
+         "a|\xE2\x92\xB6"
+         "|a|_|_|_|-"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *json =
+            bm_format("{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"%s\"},\"content\":\"_\"},"
+                      "\"model\":{\"type\":\"BPE\",\"vocab\":{\"_\":0,\"a\":1,\"b\":2,\"x\":3,\" \":4,\"-\":5,"
+                      "\"\xC2\xB2\":6,\"\xE2\x92\xB6\":7},\"merges\":[]}}",
+                      cases[i].expression);
+        bm_tokenizer *tokenizer = make(json);
+        char *pieces = fixture_pieces(tokenizer, cases[i].text);
+        if (strcmp(pieces, cases[i].expected) != 0)
+            fail_msg("\"%s\" in \"%s\": \"%s\", expected \"%s\"", cases[i].expression, cases[i].text, pieces,
+                     cases[i].expected);
+        bm_free(pieces);
+        bm_tokenizer_close(&tokenizer);
+        bm_free(json);
+    }
+}
+
 static void added_tokens_strip_and_stand_alone(void **state)
 {
     (void)state;
@@ -473,6 +542,7 @@ int main(void)
         cmocka_unit_test(metaspace_prepends_by_scheme),
         cmocka_unit_test(byte_level_maps_bytes_and_splits),
         cmocka_unit_test(normalizer_nfc_and_regex_replace),
+        cmocka_unit_test(expressions_mean_what_oniguruma_means),
         cmocka_unit_test(added_tokens_strip_and_stand_alone),
         cmocka_unit_test(config_flags_count_without_post_processor),
         cmocka_unit_test(end_tokens_are_those_of_all_files),

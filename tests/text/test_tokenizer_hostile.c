@@ -62,6 +62,9 @@ static void bad_files_are_refused_with_words(void **state)
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}," MODEL
          "}",
          BM_E_UNSUPPORTED, "intersection"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a(?#[)\\\\s\"},\"behavior\":\"Isolated\"}"
+         "," MODEL "}",
+         BM_E_UNSUPPORTED, "a comment is not supported"},
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\\"},\"behavior\":\"Isolated\"}," MODEL
          "}",
          BM_E_UNSUPPORTED, "escape"},
@@ -145,6 +148,22 @@ static void deep_sequences_are_refused(void **state)
     bm_string_append(&json, "," MODEL "}");
     bm_error err = {BM_OK, ""};
     assert_int_equal(try_open(json.data, json.length, &err), BM_E_FORMAT);
+    bm_string_free(&json);
+}
+
+static void deep_groups_are_refused(void **state)
+{
+    (void)state;
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"");
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, "(");
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, ")");
+    bm_string_append(&json, "\"},\"behavior\":\"Isolated\"}," MODEL "}");
+    bm_error err = {BM_OK, ""};
+    assert_int_equal(try_open(json.data, json.length, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "a group inside 250 others is not supported"));
     bm_string_free(&json);
 }
 
@@ -440,6 +459,7 @@ int main(void)
         cmocka_unit_test(templates_are_short),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(deep_sequences_are_refused),
+        cmocka_unit_test(deep_groups_are_refused),
         cmocka_unit_test(one_letter_ten_million_times),
         cmocka_unit_test(a_million_combining_marks),
         cmocka_unit_test(exponential_regex_ends_with_an_error),
