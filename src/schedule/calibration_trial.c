@@ -8,7 +8,7 @@
 
 #define TRIAL_TOKENS 4096  // or what a search looks at, if that is more
 #define MORE_TOKENS 8      // times as many
-#define QUICK_SECONDS 0.25 // of what grows with tokens: the second try takes a few seconds at most
+#define QUICK_SECONDS 0.25 // of what grows with tokens: the largest try takes a few seconds at most
 
 typedef struct tried {
     bm_quantize_result result;
