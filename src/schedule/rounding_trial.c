@@ -20,7 +20,7 @@ typedef struct kind {
     const bm_plan_linear *like;
     uint32_t count; // of linears
     double weights; // of them all
-    uint64_t rows;  // of a piece; 0: not known yet
+    uint64_t rows;  // of a piece
     // Seconds of a weight.
     double device[NUM_ROUNDS], reading[NUM_ROUNDS], writing[NUM_ROUNDS], busy[NUM_ROUNDS];
     uint32_t num_samples;
@@ -110,8 +110,9 @@ static bm_status emit_rows(trial *t, const bm_plan_linear *linear, uint64_t rows
 }
 
 // How many rows a piece has, from few on. The first of all loads what it needs.
-static bm_status find_rows(trial *t, kind *k, const bm_plan_linear *linear, bm_error *err)
+static bm_status find_rows(trial *t, kind *k, bm_error *err)
 {
+    const bm_plan_linear *linear = k->like;
     const uint64_t at_once = bm_emit_rows_at_once(t->run->device, false, linear->in_features);
     const uint64_t most = bm_min_u64(linear->out_features, at_once),
                    compiled = bm_device_compiled_kernels(t->run->device);
@@ -139,9 +140,18 @@ static const bm_tensor_info *tensor_of(const bm_quantize_run_params *p, const bm
                               bm_linear_tensor_name(p->plan->family, l->block, l->linear, ".weight", name));
 }
 
+// Waits for one that is read ahead.
+static void find_tensor(const trial *t, const bm_plan_linear *l)
+{
+    const bm_tensor_info *info = tensor_of(t->run, l);
+    if (info)
+        (void)bm_read_ahead_find(t->reader, info,
+                                 bm_model_decodes_on(t->run->device) &&
+                                     bm_checkpoint_has_blocks(t->run->model->checkpoint, info));
+}
+
 static bm_status sample(trial *t, kind *k, uint32_t round, bm_error *err)
 {
-    const bm_model *model = t->run->model;
     const bm_plan_linear *linear = pick(t, k, round);
     const bm_tensor_info *info = tensor_of(t->run, linear);
     bm_status status = BM_OK;
@@ -150,13 +160,10 @@ static bm_status sample(trial *t, kind *k, uint32_t round, bm_error *err)
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
     if (info && t->reader) {
         bm_read_ahead_want(t->reader, linear->block, &info, 1);
-        (void)bm_read_ahead_find(
-            t->reader, info, bm_model_decodes_on(t->run->device) && bm_checkpoint_has_blocks(model->checkpoint, info));
+        find_tensor(t, linear);
         reading = seconds_since(begin);
         reading_busy = processors_since(busy);
     }
-    if (k->rows == 0)
-        BM_TRY(find_rows(t, k, linear, err));
     BM_TRY(emit_rows(t, linear, k->rows, &l, err));
     const double weights = (double)k->rows * linear->in_features;
     k->device[k->num_samples] = l.device / weights;
@@ -168,9 +175,26 @@ done:
     return status;
 }
 
+// So that what is measured is read into memory that is used again, as it is in a run.
+static void warm_up_reading(trial *t)
+{
+    for (uint32_t i = 0; i < t->num_kinds; i++) {
+        const bm_tensor_info *info = tensor_of(t->run, t->kinds[i].like);
+        if (info)
+            bm_read_ahead_want(t->reader, t->kinds[i].like->block, &info, 1);
+    }
+    for (uint32_t i = 0; i < t->num_kinds; i++)
+        find_tensor(t, t->kinds[i].like);
+    for (uint32_t i = 0; i < t->num_kinds; i++)
+        bm_read_ahead_drop(t->reader, t->kinds[i].like->block);
+}
+
 static bm_status measure_linears(trial *t, bm_rounding_costs *out, bm_error *err)
 {
     bm_status status = BM_OK;
+    for (uint32_t i = 0; i < t->num_kinds; i++)
+        BM_TRY(find_rows(t, &t->kinds[i], err)); // what is compiled for it is no part of the rounds' time
+    warm_up_reading(t);
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
     for (uint32_t round = 0; round == 0 || (round < NUM_ROUNDS && seconds_since(begin) < LONGEST_SECONDS &&
                                             processors_since(busy) < MOST_BUSY_SECONDS);

@@ -7,8 +7,13 @@
 #include "model/model.h"
 #include "schedule/verify_logits.h"
 
+#include <math.h>
+
 #define NUM_TRIES 3
 #define VERIFIED_BYTES (UINT64_C(4) << 20) // of the largest tensor
+#define MORE_SECONDS 1.0                   // of blocks behind the first two
+#define MORE_BLOCKS 7                      // of them at most
+#define NUM_SIDES 2                        // the result and the input
 
 // Of a format that is not read as codes the weights are read back, in float16.
 static double verified_bytes(const bm_quantize_run_params *p)
@@ -54,24 +59,48 @@ done:
     return status;
 }
 
-// The first blocks alone, with embedding and head.
-static bm_status run_blocks(const bm_emit_context *emit, uint32_t count, bm_lanes *out, bm_error *err)
+// What passed from the end of one block to the end of the next. The first of a side is read while nothing else is done, the second into
+// memory that is new: neither is like the rest.
+typedef struct block_times {
+    bm_phase *phase;
+    uint32_t first; // that counts
+    uint64_t end_ns, end_busy_ns;
+    double device[NUM_SIDES * MORE_BLOCKS], busy[NUM_SIDES * MORE_BLOCKS];
+    uint32_t count;
+} block_times;
+
+static int note_block(void *user, const bm_progress_report *r)
 {
-    bm_model model = *emit->model; // a view of it
-    const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
-    model.config.num_hidden_layers = (uint32_t)bm_min_u64(count, model.config.num_hidden_layers);
-    bm_status status = bm_verify_logits_try(emit, &model, err);
-    if (status == BM_OK)
-        status = bm_device_wait(emit->device, err);
-    *out = (bm_lanes){.device = (double)(bm_clock_ns() - begin) * 1e-9,
-                      .busy = (double)(bm_clock_processors_ns() - busy) * 1e-9};
-    return status;
+    block_times *t = user;
+    bm_error reason;
+    if (r->num_blocks > 0 && r->done > 0 && r->done == r->total / r->num_blocks * (r->block + 1)) {
+        const uint64_t now = bm_clock_ns(), busy = bm_clock_processors_ns();
+        if (r->block >= t->first && t->count < NUM_SIDES * MORE_BLOCKS) {
+            t->device[t->count] = (double)(now - t->end_ns) * 1e-9;
+            t->busy[t->count++] = (double)(busy - t->end_busy_ns) * 1e-9;
+        }
+        t->end_ns = now;
+        t->end_busy_ns = busy;
+    }
+    return bm_phase_step(t->phase, 0, &reason) == BM_OK;
 }
 
-// What count blocks take, of which one and two were measured: the head, and what is fixed, is there once.
-static double extrapolate(double one, double two, uint32_t count)
+// The first blocks alone, with embedding and head. each: what a block takes on both sides; 0 of one block alone.
+static bm_status run_blocks(const bm_emit_context *emit, uint32_t count, bm_lanes *all, bm_lanes *each, bm_error *err)
 {
-    return one + (two > one ? two - one : 0) * (count - 1);
+    bm_model model = *emit->model; // a view of it
+    block_times times = {.phase = emit->phase, .first = count > 2 ? 2 : 1};
+    const bm_progress progress = {note_block, &times};
+    const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
+    model.config.num_hidden_layers = count;
+    bm_status status = bm_verify_logits_try(emit, &model, &progress, err);
+    if (status == BM_OK)
+        status = bm_device_wait(emit->device, err);
+    *all = (bm_lanes){.device = (double)(bm_clock_ns() - begin) * 1e-9,
+                      .busy = (double)(bm_clock_processors_ns() - busy) * 1e-9};
+    *each = (bm_lanes){.device = NUM_SIDES * bm_median(times.device, times.count),
+                       .busy = NUM_SIDES * bm_median(times.busy, times.count)};
+    return status;
 }
 
 bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double *loading, bm_error *err)
@@ -79,24 +108,26 @@ bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double
     bm_phase phase = {.progress = p->progress, .report = {.phase = "measure"}};
     const bm_emit_context emit = {
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
-    const uint32_t count = p->model->config.num_hidden_layers;
+    const uint32_t count = p->model->config.num_hidden_layers, few = (uint32_t)bm_min_u64(2, count);
     bm_status status = BM_OK;
-    bm_lanes first, one, two;
+    uint32_t many = few;
+    bm_lanes first, tried, each;
     *out = (bm_lanes){0};
     *loading = 0;
     if (p->skips_verification || !bm_verify_logits_fits(&emit, p->budget))
         return BM_OK;
-    status = run_blocks(&emit, 2, &first, err);
-    if (status == BM_OK)
-        status = run_blocks(&emit, 1, &one, err);
-    if (status == BM_OK)
-        status = run_blocks(&emit, 2, &two, err);
+    status = run_blocks(&emit, few, &first, &each, err);
+    if (status == BM_OK) {
+        many += (uint32_t)fmin(MORE_BLOCKS, each.device > 0 ? MORE_SECONDS / each.device : 0);
+        many = (uint32_t)bm_min_u64(many, count);
+        status = run_blocks(&emit, many, &tried, &each, err);
+    }
     if (status == BM_E_NUMERIC) // so will the run, and compare nothing
         return bm_device_discard_reports(p->device, err);
     BM_TRY(status);
-    *loading = bm_lanes_rest(first.device, two.device);
-    *out = (bm_lanes){.device = extrapolate(one.device, two.device, count),
-                      .busy = extrapolate(one.busy, two.busy, count)};
+    *loading = bm_lanes_rest(first.device, tried.device - (many - few) * each.device);
+    *out = (bm_lanes){.device = tried.device + (count - many) * each.device,
+                      .busy = tried.busy + (count - many) * each.busy};
 done:
     return status;
 }

@@ -9,7 +9,8 @@
 // 0 where the run skips it. Errors: BM_E_IO, BM_E_MEMORY.
 bm_status bm_verification_trial(const bm_quantize_run_params *params, double *seconds, bm_error *err);
 
-// What comparing logits takes (verify_logits.h): embedding and head are run with one block and with two.
+// What comparing logits takes (verify_logits.h): embedding and head are run with two blocks, and with as many more as are
+// quick, 9 at most, by whose pace all are told.
 // loading: of what is used for the first time. All 0 where the run compares none. Errors: those of loading.
 bm_status bm_logits_trial(const bm_quantize_run_params *params, bm_lanes *out, double *loading, bm_error *err);
 

@@ -85,10 +85,9 @@ static uint32_t slice_of(const bm_emit_context *emit, bm_dtype dtype)
 }
 
 static bm_status run(const bm_emit_context *emit, const bm_model *model, const bm_model *reference,
-                     bm_logits_comparison *out, bm_error *err)
+                     const bm_progress *progress, bm_logits_comparison *out, bm_error *err)
 {
     const bm_dtype dtype = bm_calibrate_dtype(emit->arguments, emit->model, emit->device);
-    const bm_progress progress = {tell, emit->phase};
     run_tokens t;
     choose_tokens(emit, &t);
     *out = (bm_logits_comparison){.num_tokens = t.num_tokens, .is_of_data = emit->plan->calibration.num_segments > 0};
@@ -101,7 +100,7 @@ static bm_status run(const bm_emit_context *emit, const bm_model *model, const b
                                        .max_batch_tokens = t.num_tokens,
                                        .slice = slice_of(emit, dtype),
                                        .num_windows = 1,
-                                       .progress = &progress,
+                                       .progress = progress,
                                        .add = add,
                                        .user = out};
     uint64_t ns = 0;
@@ -134,7 +133,7 @@ static bm_status look_at_input(const bm_emit_context *emit, bool *is_finite, bm_
     bm_logits_comparison c;
     bm_status status = BM_OK;
     BM_TRY(bm_device_discard_reports(emit->device, err));
-    status = run(emit, emit->model, NULL, &c, err);
+    status = run(emit, emit->model, NULL, &(bm_progress){tell, emit->phase}, &c, err);
     *is_finite = status != BM_E_NUMERIC;
     if (status == BM_E_NUMERIC)
         status = bm_device_discard_reports(emit->device, err);
@@ -152,7 +151,7 @@ bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_l
     BM_TRY(bm_model_open(&result, folder, err));
     BM_TRY(check_result(emit, result, err));
     BM_TRY(bm_device_discard_reports(emit->device, err));
-    status = run(emit, result, emit->model, out, &met);
+    status = run(emit, result, emit->model, &(bm_progress){tell, emit->phase}, out, &met);
     if (status == BM_E_NUMERIC) {
         BM_TRY(look_at_input(emit, &is_finite, err));
         if (is_finite)
@@ -169,8 +168,9 @@ done:
     return status;
 }
 
-bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, bm_error *err)
+bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, const bm_progress *progress,
+                               bm_error *err)
 {
     bm_logits_comparison c;
-    return run(emit, model, model, &c, err);
+    return run(emit, model, model, progress, &c, err);
 }

@@ -5,6 +5,7 @@
 #include "formats/read_ahead.h"
 #include "schedule/calibrate.h"
 #include "schedule/job.h"
+#include "schedule/verification_trial.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include "support/support.h"
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #define PROCESSORS 8
+#define NUM_KINDS 4 // of linears: q and o, k and v, gate and up, down
 
 // Nanoseconds: of the clock and of processors, for a weight or a byte.
 typedef struct cost {
@@ -23,7 +25,7 @@ typedef struct cost {
 typedef struct costs {
     cost solving, reading, writing; // a weight; a byte; a weight
     cost copying;                   // of what stays float, a byte
-    cost block;                     // that is run; the first time twice that
+    cost block;                     // that is run on one side
     cost pass, token;               // of calibration: of its passes, the first time twice that; of a token
     double factor;                  // of what does not grow with tokens, the first time twice that
     double loading;                 // of the first linear of its shape
@@ -33,7 +35,8 @@ static costs now;
 
 static _Atomic uint64_t passed_ns, busy_ns;
 static uint32_t seen[16][2], num_seen; // shapes
-static uint32_t num_loaded;            // blocks that were run
+static uint32_t num_found;             // tensors that were read ahead
+static uint32_t num_compared;          // runs of blocks on both sides
 static uint32_t num_tries;             // of calibration
 static uint32_t tried_block;
 
@@ -59,7 +62,8 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
                                     void *out, uint64_t size, bm_error *err);
 
-bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, bm_error *err);
+bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, const bm_progress *progress,
+                                      bm_error *err);
 bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err);
 
 uint64_t __wrap_bm_clock_ns(void)
@@ -126,17 +130,31 @@ bm_status __wrap_bm_emit_float_part(const bm_emit_context *emit, const bm_tensor
     return BM_OK;
 }
 
+// The first of each kind is read into new memory, which takes longer.
 const uint8_t *__wrap_bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info, bool blocks)
 {
     if (reader)
-        pass(now.reading, (double)info->size_bytes);
+        pass(now.reading, (num_found++ < NUM_KINDS ? 3 : 1) * (double)info->size_bytes);
     return __real_bm_read_ahead_find(reader, info, blocks);
 }
 
-bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, bm_error *err)
+// The first time 5 blocks' time for what is loaded once; of each side the first block takes three times what the third does, the
+// second twice that; and 3 for both heads.
+bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, const bm_progress *progress,
+                                      bm_error *err)
 {
+    const uint32_t count = tried->config.num_hidden_layers;
     (void)emit, (void)err;
-    pass(now.block, (num_loaded++ == 0 ? 2 : 1) * (3 + (double)tried->config.num_hidden_layers));
+    pass(now.block, num_compared++ == 0 ? 5 : 0);
+    for (uint32_t i = 0; i < 2 * count; i++) {
+        const uint32_t block = i % count;
+        bm_progress_report report = {.total = 16 * count, .block = block, .num_blocks = count, .done = 16 * block + 9};
+        assert_int_equal(progress->report(progress->user, &report), 1); // not yet through
+        pass(now.block, block == 0 ? 3 : block == 1 ? 2 : 1);
+        report.done = 16 * block + 16;
+        assert_int_equal(progress->report(progress->user, &report), 1);
+    }
+    pass(now.block, 3);
     return BM_OK;
 }
 
@@ -164,7 +182,6 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 // ---- a model of three blocks ----
 
 #define WEIGHTS (3.0 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 160)) // of linears
-#define NUM_KINDS 4                                                // q and o, k and v, gate and up, down
 
 static char *model, *home; // home: of outputs
 static char *data;         // NUM_SEQUENCES of SEQUENCE tokens
@@ -215,7 +232,7 @@ static told dry_run_of(const char *method, const costs *wanted, bool skips_verif
     bm_quantize_job job = {0};
     char *output = bm_path_join(home, "out");
     now = *wanted;
-    num_seen = num_loaded = num_tries = 0;
+    num_seen = num_found = num_compared = num_tries = 0;
     bm_quantize_params_init(&params);
     params.model = model;
     params.method = method;
@@ -309,19 +326,70 @@ static void what_is_read_back_counts(void **state)
     assert_near(seconds_of(&weights.dry, "verify"), (weights.float_bytes + 2 * WEIGHTS) * 1e-9 / PROCESSORS);
 }
 
-// What is fixed takes as long as three blocks, of which the model has as many; one and two are run.
-static void comparing_logits_is_extrapolated(void **state)
+// All three blocks are run.
+static void comparing_logits_is_measured(void **state)
 {
     costs runs = usual;
     (void)state;
     runs.block = (cost){4e6, 9e6};
     const told shared = dry_run(&runs, false, NULL), unverified = dry_run(&runs, true, NULL);
-    assert_near(seconds_of(&shared.dry, "compare logits"), 5 * 4e-3 + 6 * 9e-3 / 1.5);
-    assert_near(shared.dry.processor_seconds, unverified.dry.processor_seconds + 6 * 9e-3);
+    assert_near(seconds_of(&shared.dry, "compare logits"), 5 * 4e-3 + 15 * 9e-3 / 1.5);
+    assert_near(shared.dry.processor_seconds, unverified.dry.processor_seconds + 15 * 9e-3);
     assert_true(seconds_of(&unverified.dry, "compare logits") == 0);
     runs.is_gpu = true;
     const told gpu = dry_run(&runs, false, NULL);
-    assert_near(seconds_of(&gpu.dry, "compare logits"), 5 * 4e-3 + 6 * 4e-3);
+    assert_near(seconds_of(&gpu.dry, "compare logits"), 5 * 4e-3 + 15 * 4e-3);
+}
+
+// Of a model of so many blocks, one of which takes so long on a side: as many blocks' time for all, and what is loaded.
+static void try_blocks(uint32_t num_blocks, double seconds, double all, double loading)
+{
+    bm_error err;
+    bm_quantize_params params;
+    bm_quantize_job job = {0};
+    double loaded;
+    bm_lanes lanes;
+    char *output = bm_path_join(home, "out");
+    now = (costs){.block = {1e9 * seconds, 2e9 * seconds}};
+    num_compared = 0;
+    bm_quantize_params_init(&params);
+    params.model = model;
+    params.method = "rtn";
+    params.device = "host";
+    params.output = output;
+    assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
+    bm_model view = *job.model;
+    view.config.num_hidden_layers = num_blocks;
+    const bm_quantize_run_params run = {
+        .arguments = job.arguments, .plan = job.plan, .model = &view, .device = job.device};
+    assert_ok(bm_logits_trial(&run, &lanes, &loaded, &err), &err);
+    assert_near(lanes.device, all * seconds);
+    assert_near(lanes.busy, all * 2 * seconds);
+    assert_near(loaded, loading * seconds);
+    bm_quantize_job_free(&job);
+    bm_free(output);
+}
+
+static void comparing_logits_is_extrapolated(void **state)
+{
+    (void)state;
+    try_blocks(1, 0.01, 9, 5);
+    try_blocks(40, 0.01, 2 * 12 + 3 + 31 * 2, 5); // 9 blocks are run
+    try_blocks(40, 0.1, 2 * 7 + 3 + 36 * 2, 5);   // 4: two more take less than a second
+    try_blocks(40, 0.3, 2 * 5 + 3 + 38 * 4, 5);   // 2
+}
+
+// What takes processors long is looked at once: what is read by then into new memory does not count.
+static void reading_is_measured_in_memory_that_is_used_again(void **state)
+{
+    costs slow = usual;
+    (void)state;
+    slow.is_gpu = true;
+    slow.solving.busy = 1e5;
+    slow.reading.passed = 50;
+    const told t = dry_run(&slow, true, NULL);
+    assert_non_null(strstr(t.dry.how, "pieces of 4 linears"));
+    assert_near(seconds_of(&t.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4 * 50e-9);
 }
 
 // 5 passes a block, and one less of the last. 4100 tokens are tried, and where that is quick once more, and 32800.
@@ -376,6 +444,8 @@ int main(void)
         cmocka_unit_test(a_gpu_hides_what_is_shorter),
         cmocka_unit_test(a_slow_disk_is_waited_for),
         cmocka_unit_test(what_is_read_back_counts),
+        cmocka_unit_test(reading_is_measured_in_memory_that_is_used_again),
+        cmocka_unit_test(comparing_logits_is_measured),
         cmocka_unit_test(comparing_logits_is_extrapolated),
         cmocka_unit_test(calibration_grows_with_tokens),
         cmocka_unit_test(blocks_that_stay_float_are_no_measure),

@@ -148,7 +148,7 @@ static void logits_that_are_not_finite_are_refused_where_the_inputs_are(void **s
     assert_int_equal(compare(MODEL, broken, NULL, &c, &err), BM_E_NUMERIC);
     // Of the logits, or of the norm, where its weights are made 16-bit ones.
     assert_non_null(strstr(err.message, "the result, run on 16 tokens: "));
-    assert_non_null(strstr(err.message, ": NaN or infinity at element 0"));
+    assert_non_null(strstr(err.message, ": NaN or infinity at element ")); // of the group that was the first
     MUST(compare(broken, broken, NULL, &c, &failure));
     assert_int_equal(c.num_tokens, 0);
     support_folder_remove(&broken);
