@@ -177,7 +177,10 @@ static void tuning_keeps_the_fastest(void **state)
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
         for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++)
             count += strcmp(bm_variant_sets[k].name(device, i), "split") != 0;
-    assert_int_equal(seen.count, count);
+    if (bm_device_kind_is_gpu(bm_device_get_info(device)->kind)) // which may have some for other types, and mix two
+        assert_in_range(seen.count, BM_NUM_VARIANT_SETS, count + BM_NUM_VARIANT_SETS);
+    else
+        assert_int_equal(seen.count, count);
     snprintf(expected, sizeof expected, "gemm=%s,attention=%s,gemm_int8=%s", seen.name[0], seen.name[1], seen.name[2]);
     assert_string_equal(words.data, expected);
     assert_string_equal(bm_device_variants(device), expected);
