@@ -357,7 +357,8 @@ static void matrix_units_take_many_tokens_of_their_types(void **state)
     if (!bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE))
         skip();
     info->kind = BM_DEVICE_DISCRETE_GPU;
-    snprintf(info->name, sizeof info->name, "a GPU"); // NVIDIA's take another form
+    snprintf(info->name, sizeof info->name, "a GPU"); // NVIDIA's take another form, and have units through OpenCL
+    info->limits.nvidia_mma = false;
     info->limits.max_group_invocations = 1024;
     info->limits.min_subgroup_size = info->limits.max_subgroup_size = 32;
     for (size_t i = 0; i < BM_COUNT(cases) && is_vulkan; i++) {

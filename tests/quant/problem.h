@@ -12,6 +12,7 @@ typedef struct problem {
     double noise;  // of problems of a rank; small: nearly singular
     float *inputs, *weights;
     double *hessian, *wide; // wide: the weights
+    double told_within;     // of the error itself, what the device tells of it; 0: 1e-3
 } problem;
 
 void *allocate(size_t count, size_t size); // zeros; the caller frees

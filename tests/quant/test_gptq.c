@@ -119,9 +119,9 @@ static void check_codes(bool is_split)
             watch_problem(&m, &p, &gram);
             MUST(bm_inverse_factor_create(&m, &gram, 0.01, order != BM_COLUMN_ORDER_NONE, &factor, &failure));
             assert_int_equal(factor.num_raised, 0);
-            // Matrix units that cut their sums leave more; beyond 0.01 the factor is made without them.
-            if (!(factor.residual < (is_split && m.split.choice.gflops > 1 ? 0.01 : 2e-3)))
-                fail_msg("residual of the factor %g", factor.residual);
+            // Matrix units may cut their sums: inputs of nearly one direction leave a Hessian that is told within 0.7 % then.
+            p.told_within = is_split && m.split.choice.gflops > 1 ? 2e-2 : 0;
+            assert_true(factor.residual < 2e-3);
             bm_method_params params = {.grid = {.bits = shapes[s].bits,
                                                 .group_size = shapes[s].group_size,
                                                 .symmetric = shapes[s].symmetric,
