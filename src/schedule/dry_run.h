@@ -11,7 +11,7 @@ typedef struct bm_dry_run {
     double seconds;           // of all phases
     double processor_seconds; // of rounding by a device that is made of the processors; 0: unknown
     bool is_measured;         // by the first block; else by the low rates of the device's table
-    char how[160];            // the same in words
+    char how[256];            // the same in words
     uint64_t disk_bytes;      // of the result, with its words; and of a file of activations meanwhile
     bool knows_disk;
     uint64_t free_bytes; // on that disk

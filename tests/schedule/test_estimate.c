@@ -29,15 +29,17 @@ typedef struct costs {
     cost pass, token;               // of calibration: of its passes, the first time twice that; of a token
     double factor;                  // of what does not grow with tokens, the first time twice that
     double loading;                 // of the first linear of its shape
+    uint32_t compiled;              // kernels, with it
     bool is_gpu;
 } costs;
 static costs now;
 
 static _Atomic uint64_t passed_ns, busy_ns;
 static uint32_t seen[16][2], num_seen; // shapes
-static uint32_t num_found;             // tensors that were read ahead
-static uint32_t num_compared;          // runs of blocks on both sides
-static uint32_t num_tries;             // of calibration
+static uint64_t num_compiled;
+static uint32_t num_found;    // tensors that were read ahead
+static uint32_t num_compared; // runs of blocks on both sides
+static uint32_t num_tries;    // of calibration
 static uint32_t tried_block;
 
 static void pass(cost c, double count)
@@ -51,6 +53,7 @@ uint64_t __wrap_bm_clock_ns(void);
 uint64_t __wrap_bm_clock_processors_ns(void);
 uint32_t __wrap_bm_processor_count(void);
 bool __wrap_bm_device_kind_is_gpu(bm_device_kind kind);
+uint64_t __wrap_bm_device_compiled_kernels(const bm_device *device);
 bm_status __wrap_bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
                                  const bm_emit_solving *solving, bm_error *err);
 bm_status __wrap_bm_emit_float_part(const bm_emit_context *emit, const bm_tensor_info *info, uint64_t *first,
@@ -87,6 +90,12 @@ bool __wrap_bm_device_kind_is_gpu(bm_device_kind kind)
     return now.is_gpu;
 }
 
+uint64_t __wrap_bm_device_compiled_kernels(const bm_device *device)
+{
+    (void)device;
+    return num_compiled;
+}
+
 static bm_status write_weights(void *context, bm_error *err)
 {
     (void)err;
@@ -115,6 +124,7 @@ bm_status __wrap_bm_emit_linears(const bm_emit_context *emit, bm_emit_member *me
         seen[num_seen][0] = l->out_features;
         seen[num_seen++][1] = l->in_features;
         pass((cost){now.loading, now.loading}, 1);
+        num_compiled += now.compiled;
     }
     pass(now.solving, l->block == 1 ? 10 * weights : weights);
     return bm_worker_push(emit->writing, &(bm_task){.run = write_weights, .discard = discard, .context = &weights},
@@ -430,6 +440,21 @@ static void blocks_that_stay_float_are_no_measure(void **state)
     assert_non_null(strstr(some.dry.how, "block 2 of 3 ran"));
 }
 
+static void compiling_is_told_of_gpus(void **state)
+{
+    costs runs = usual;
+    (void)state;
+    runs.compiled = 1;
+    assert_null(strstr(dry_run(&runs, true, NULL).dry.how, "a second dry run may tell less"));
+    runs.is_gpu = true;
+    const told compiled = dry_run(&runs, true, NULL);
+    assert_non_null(strstr(compiled.dry.how,
+                           "of 4 kinds, were rounded; kernels were compiled for it, beside which some "
+                           "drivers are slow: a second dry run may tell less"));
+    runs.compiled = 0; // what was compiled before is of no account
+    assert_null(strstr(dry_run(&runs, true, NULL).dry.how, "a second dry run may tell less"));
+}
+
 static void short_runs_are_told_in_words(void **state)
 {
     (void)state;
@@ -449,6 +474,7 @@ int main(void)
         cmocka_unit_test(comparing_logits_is_extrapolated),
         cmocka_unit_test(calibration_grows_with_tokens),
         cmocka_unit_test(blocks_that_stay_float_are_no_measure),
+        cmocka_unit_test(compiling_is_told_of_gpus),
         cmocka_unit_test(short_runs_are_told_in_words),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
