@@ -260,6 +260,17 @@ void bm_read_ahead_want(bm_read_ahead *r, uint32_t block, const bm_tensor_info *
     bm_monitor_leave(r->monitor);
 }
 
+void bm_read_ahead_wait(bm_read_ahead *r)
+{
+    if (!r)
+        return;
+    bm_monitor_enter(r->monitor);
+    for (entry *e = r->first; e; e = e->next)
+        while (e->state == WANTED || e->state == BEING_READ)
+            bm_monitor_wait(r->monitor);
+    bm_monitor_leave(r->monitor);
+}
+
 void bm_read_ahead_drop(bm_read_ahead *r, uint32_t block)
 {
     if (!r)

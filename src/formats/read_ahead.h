@@ -21,6 +21,8 @@ void bm_read_ahead_stop(bm_read_ahead **reader);
 
 // Tensors of a block are to be read, in this order, behind those that were wanted before.
 void bm_read_ahead_want(bm_read_ahead *reader, uint32_t block, const bm_tensor_info *const *tensors, uint32_t count);
+// Until all that were wanted are read, or could not be.
+void bm_read_ahead_wait(bm_read_ahead *reader);
 // Those of a block are not needed any more: their memory is used again, or freed, and those not yet read are not.
 void bm_read_ahead_drop(bm_read_ahead *reader, uint32_t block);
 // The bytes of a whole tensor: its elements, which are finite, or its blocks, whatever they are. NULL: it was not wanted, or not

@@ -173,6 +173,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     result->key_of_tokens = bm_plan_key_of_tokens(emit->plan, emit->arguments);
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
+    bm_calibration_spend(&c, BM_PART_EMBEDDING);
     const uint32_t passes = bm_calibrate_passes(emit->plan, emit->arguments);
     const bool last_is_shorter = passes > 1 && (emit->arguments->true_sequential || c.goes_on_later);
     emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - last_is_shorter);

@@ -3,8 +3,8 @@
 
 const char *bm_calibration_part_name(const bm_calibration *c, bm_calibration_part part)
 {
-    static const char *const names[BM_NUM_PARTS] = {"load blocks",      "run blocks", "watch inputs",
-                                                    "shift and smooth", "factor",     "solve"};
+    static const char *const names[BM_NUM_PARTS] = {
+        "embed", "load blocks", "run blocks", "watch inputs", "shift and smooth", "factor", "solve"};
     const bool is_awq = part == BM_PART_EQUALIZING && bm_job_scales_by_awq(c->arguments);
     return is_awq ? "AWQ" : names[part];
 }

@@ -21,6 +21,7 @@ typedef struct bm_lane {
 
 // What time goes to.
 typedef enum bm_calibration_part {
+    BM_PART_EMBEDDING, // streams, too; once
     BM_PART_LOADING,
     BM_PART_ACTIVATIONS,
     BM_PART_STATISTICS,

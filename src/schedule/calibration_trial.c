@@ -1,6 +1,8 @@
 // A block with some of the tokens, and where that is quick with more of them, scaled.
 #include "schedule/calibration_trial.h"
 
+#include "formats/read_ahead.h"
+#include "model/block.h"
 #include "schedule/calibrate.h"
 #include "schedule/dry_run.h"
 
@@ -18,6 +20,11 @@ typedef struct tried {
 static bool grows(const char *phase)
 {
     return strcmp(phase, "run blocks") == 0 || strcmp(phase, "watch inputs") == 0;
+}
+
+static bool is_once(const char *phase)
+{
+    return strcmp(phase, "embed") == 0;
 }
 
 // What blocks take that stay float, too.
@@ -56,18 +63,28 @@ uint32_t bm_calibration_trial_block(const bm_plan *plan, uint32_t *num_blocks)
     return chosen;
 }
 
+// What all tries share. reader: as in a run, of which blocks are read ahead.
+typedef struct trial {
+    const bm_quantize_run_params *run;
+    bm_emit_context *emit;
+    bm_read_ahead *reader;
+    char *folder;
+} trial;
+
 // A block with the first sequences, of wanted tokens or a few more.
-static bm_status try_tokens(const bm_quantize_run_params *p, bm_emit_context *emit, const char *folder, uint64_t wanted,
-                            tried *out, bm_error *err)
+static bm_status try_tokens(const trial *t, uint64_t wanted, tried *out, bm_error *err)
 {
+    const bm_quantize_run_params *p = t->run;
     bm_plan plan = *p->plan;
     bm_calibration_data *data = &plan.calibration;
     bm_status status = BM_OK;
     uint32_t num_blocks;
-    const bm_calibrate_params params = {.emit = emit,
-                                        .first_block = bm_calibration_trial_block(p->plan, &num_blocks),
+    const uint32_t block = bm_calibration_trial_block(p->plan, &num_blocks);
+    const bm_calibrate_params params = {.emit = t->emit,
+                                        .reader = t->reader,
+                                        .first_block = block,
                                         .num_blocks = 1,
-                                        .folder = folder,
+                                        .folder = t->folder,
                                         .spares_host = p->budget && p->budget->spares_host};
     bm_quantize_result_free(&out->result);
     out->result.timeline = bm_timeline_create();
@@ -79,14 +96,17 @@ static bm_status try_tokens(const bm_quantize_run_params *p, bm_emit_context *em
     while (data->num_segments < p->plan->calibration.num_segments && data->num_tokens < wanted)
         data->num_tokens += data->segments[data->num_segments++].count;
     out->num_tokens = data->num_tokens;
-    emit->plan = &plan;
+    t->emit->plan = &plan;
+    bm_block_read_ahead(t->reader, p->model, block);
+    bm_read_ahead_wait(t->reader); // which the work on the block before it hides in a run
     status = bm_calibrate(&params, &out->result, err);
+    bm_read_ahead_drop(t->reader, block + 1);
 done:
-    emit->plan = p->plan;
+    t->emit->plan = p->plan;
     return status;
 }
 
-// Of a phase of one block that grows with tokens, for all of them. few: NULL: there was one try alone.
+// Of a phase that grows with tokens, for all of them. few: NULL: there was one try alone.
 static double extrapolate(const tried *few, const tried *many, const char *phase, uint64_t tokens)
 {
     const double seconds = seconds_of(many, phase), more = few ? seconds - seconds_of(few, phase) : seconds,
@@ -110,9 +130,10 @@ static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, co
         bm_phase_record phase = many->result.phases[i];
         if (strncmp(phase.name, "wait for", strlen("wait for")) == 0)
             continue;
-        phase.seconds =
-            grows(phase.name) ? rounds * extrapolate(few, many, phase.name, c->num_tokens) : blocks * phase.seconds;
-        phase.seconds *= is_of_all_blocks(phase.name) ? 1 : (double)num_quantized / blocks;
+        if (grows(phase.name) || is_once(phase.name))
+            phase.seconds = extrapolate(few, many, phase.name, c->num_tokens);
+        phase.seconds *= is_once(phase.name) ? 1 : grows(phase.name) ? rounds : blocks;
+        phase.seconds *= is_once(phase.name) || is_of_all_blocks(phase.name) ? 1 : (double)num_quantized / blocks;
         out->phases[out->num_phases++] = phase;
     }
     out->num_tokens = many->num_tokens;
@@ -123,20 +144,24 @@ bm_status bm_calibration_trial(const bm_quantize_run_params *p, const bm_memory_
 {
     const uint64_t wanted = bm_calibration_trial_tokens(p);
     tried few = {.num_tokens = 0}, many = {.num_tokens = 0};
+    trial t = {.run = p, .emit = emit};
     bm_status status = BM_OK;
-    char *folder = p->folder ? bm_string_copy(p->folder) : bm_dry_run_folder(p->arguments->output_dir);
-    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(try_tokens(p, emit, folder, wanted, &few, err));
+    t.folder = p->folder ? bm_string_copy(p->folder) : bm_dry_run_folder(p->arguments->output_dir);
+    BM_FAIL_IF(!t.folder, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_read_ahead_start(&t.reader, p->model->checkpoint, p->budget ? p->budget->reading_bytes : UINT64_MAX,
+                               bm_model_decodes_on(p->device), NULL, err));
+    BM_TRY(try_tokens(&t, wanted, &few, err));
     if (c->num_tokens >= 2 * few.num_tokens &&
         seconds_of(&few, "run blocks") + seconds_of(&few, "watch inputs") < QUICK_SECONDS) {
-        BM_TRY(try_tokens(p, emit, folder, wanted, &few, err)); // without what only a first use takes
-        BM_TRY(try_tokens(p, emit, folder, MORE_TOKENS * wanted, &many, err));
+        BM_TRY(try_tokens(&t, wanted, &few, err)); // without what only a first use takes
+        BM_TRY(try_tokens(&t, MORE_TOKENS * wanted, &many, err));
         scale(p, c, &few, &many, out);
     } else {
         scale(p, c, NULL, &few, out);
     }
 done:
-    bm_free(folder);
+    bm_read_ahead_stop(&t.reader);
+    bm_free(t.folder);
     bm_quantize_result_free(&few.result);
     bm_quantize_result_free(&many.result);
     return status;

@@ -50,7 +50,7 @@ typedef struct bm_run_evaluation {
     bm_evaluation before, after; // the same where nothing is quantized
 } bm_run_evaluation;
 
-#define BM_MAX_PHASES 16
+#define BM_MAX_PHASES 20
 
 typedef struct bm_quantize_result {
     double seconds;

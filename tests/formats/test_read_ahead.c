@@ -113,6 +113,24 @@ static void blocks_are_read_one_ahead(void **state)
     check_piece(0, 0, false);
 }
 
+static void all_is_read_behind_a_wait(void **state)
+{
+    bm_error err;
+    bm_read_ahead *reader = NULL;
+    bm_timeline *timeline = bm_timeline_create();
+    (void)state;
+    assert_non_null(timeline);
+    assert_ok(bm_read_ahead_start(&reader, checkpoint, UINT64_MAX, false, timeline, &err), &err);
+    want(reader, 0);
+    want(reader, 2); // of which one cannot be
+    bm_read_ahead_wait(reader);
+    assert_int_equal(timeline->tracks[BM_TRACK_READING].count, 2 * NUM_TENSORS);
+    bm_read_ahead_wait(reader); // for nothing more
+    bm_read_ahead_wait(NULL);
+    bm_read_ahead_stop(&reader);
+    bm_free(timeline);
+}
+
 static void memory_is_bounded(void **state)
 {
     bm_read_ahead *reader = NULL;
@@ -229,9 +247,13 @@ static void large_tensors_are_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_are_read_one_ahead), cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(memory_is_used_again),      cmocka_unit_test(errors_arise_where_it_is_asked_for),
-        cmocka_unit_test(large_tensors_are_whole),   cmocka_unit_test(it_may_stop_at_any_time),
+        cmocka_unit_test(blocks_are_read_one_ahead),
+        cmocka_unit_test(all_is_read_behind_a_wait),
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(memory_is_used_again),
+        cmocka_unit_test(errors_arise_where_it_is_asked_for),
+        cmocka_unit_test(large_tensors_are_whole),
+        cmocka_unit_test(it_may_stop_at_any_time),
     };
     return cmocka_run_group_tests(tests, make, drop);
 }

@@ -27,6 +27,7 @@ typedef struct costs {
     cost copying;                   // of what stays float, a byte
     cost block;                     // that is run on one side
     cost pass, token;               // of calibration: of its passes, the first time twice that; of a token
+    double embedding;               // a token
     double factor;                  // of what does not grow with tokens, the first time twice that
     double loading;                 // of the first linear of its shape
     uint32_t compiled;              // kernels, with it
@@ -173,7 +174,10 @@ bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_res
     const double first = num_tries++ == 0 ? 2 : 1;
     (void)err;
     assert_int_equal(params->num_blocks, 1);
+    assert_non_null(params->reader); // as in a run
     tried_block = params->first_block;
+    pass((cost){now.embedding, 0}, (double)params->emit->plan->calibration.num_tokens);
+    bm_quantize_result_spend(result, "embed");
     pass(now.pass, first);
     pass(now.token, (double)params->emit->plan->calibration.num_tokens);
     bm_quantize_result_spend(result, "run blocks");
@@ -411,14 +415,17 @@ static void calibration_grows_with_tokens(void **state)
     runs.pass = (cost){1e6, 0};
     runs.token = (cost){2e3, 0};
     runs.factor = 3e6;
+    runs.embedding = 1e3;
     const told once = dry_run_of("gptq", &runs, true, "gptq_step=10");
     assert_int_equal(num_tries, 1); // there are no more tokens
     assert_near(seconds_of(&once.dry, "run blocks"), rounds * (2e-3 + 4000 * 2e-6));
     assert_near(seconds_of(&once.dry, "factor"), 3 * 6e-3);
+    assert_near(seconds_of(&once.dry, "embed"), 4000 * 1e-6);
     const told twice = dry_run_of("gptq", &runs, true, "gptq_step=100");
     assert_int_equal(num_tries, 3);
     assert_near(seconds_of(&twice.dry, "run blocks"), rounds * (1e-3 + TOKENS * 2e-6)); // without first uses
     assert_near(seconds_of(&twice.dry, "factor"), 3 * 3e-3);
+    assert_near(seconds_of(&twice.dry, "embed"), TOKENS * 1e-6);
     runs.token = (cost){8e4, 0};
     const told slow = dry_run_of("gptq", &runs, true, "gptq_step=100");
     assert_int_equal(num_tries, 1); // more would take seconds
