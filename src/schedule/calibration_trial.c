@@ -86,6 +86,8 @@ static bm_status try_tokens(const trial *t, uint64_t wanted, tried *out, bm_erro
                                         .num_blocks = 1,
                                         .folder = t->folder,
                                         .spares_host = p->budget && p->budget->spares_host};
+    bm_block_read_ahead(t->reader, p->model, block);
+    bm_read_ahead_wait(t->reader); // which the work on the block before it hides in a run
     bm_quantize_result_free(&out->result);
     out->result.timeline = bm_timeline_create();
     out->result.linears = bm_alloc_zero(plan.num_linears, sizeof *out->result.linears);
@@ -97,8 +99,6 @@ static bm_status try_tokens(const trial *t, uint64_t wanted, tried *out, bm_erro
         data->num_tokens += data->segments[data->num_segments++].count;
     out->num_tokens = data->num_tokens;
     t->emit->plan = &plan;
-    bm_block_read_ahead(t->reader, p->model, block);
-    bm_read_ahead_wait(t->reader); // which the work on the block before it hides in a run
     status = bm_calibrate(&params, &out->result, err);
     bm_read_ahead_drop(t->reader, block + 1);
 done:
