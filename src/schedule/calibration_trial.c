@@ -132,8 +132,9 @@ static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, co
             continue;
         if (grows(phase.name) || is_once(phase.name))
             phase.seconds = extrapolate(few, many, phase.name, c->num_tokens);
-        phase.seconds *= is_once(phase.name) ? 1 : grows(phase.name) ? rounds : blocks;
-        phase.seconds *= is_once(phase.name) || is_of_all_blocks(phase.name) ? 1 : (double)num_quantized / blocks;
+        if (!is_once(phase.name))
+            phase.seconds *= (grows(phase.name) ? rounds : blocks) *
+                             (is_of_all_blocks(phase.name) ? 1 : (double)num_quantized / blocks);
         out->phases[out->num_phases++] = phase;
     }
     out->num_tokens = many->num_tokens;

@@ -212,10 +212,10 @@ static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_e
 }
 
 // On an H200 rounding through Vulkan took twice as long in a process that had compiled its kernels.
-static void say_compiled(const bm_device *device, uint64_t compiled, bm_dry_run *d)
+static void say_compiled(const bm_device *device, uint64_t before, bm_dry_run *d)
 {
     const size_t length = strlen(d->how);
-    if (bm_device_kind_is_gpu(bm_device_get_info(device)->kind) && bm_device_compiled_kernels(device) > compiled)
+    if (bm_device_kind_is_gpu(bm_device_get_info(device)->kind) && bm_device_compiled_kernels(device) > before)
         snprintf(d->how + length, sizeof d->how - length,
                  "; kernels were compiled for it, beside which some drivers are slow: a second dry run may tell less");
 }
@@ -225,7 +225,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
 {
     bm_status status = BM_OK;
     bm_dry_run d = {.num_phases = 0};
-    const uint64_t all_compiled = bm_device_compiled_kernels(p->device);
+    const uint64_t compiled_before = bm_device_compiled_kernels(p->device);
     double pace = 0;
     bm_phase phase = {.progress = p->progress,
                       .report = {.phase = "measure", .unit = "tokens x passes", .num_blocks = 1},
@@ -256,7 +256,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
     }
     add_seconds(&d, "write", bm_lanes_rest((double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND, d.seconds));
     BM_TRY(measure_verification(p, pace, &d, err));
-    say_compiled(p->device, all_compiled, &d);
+    say_compiled(p->device, compiled_before, &d);
     *out = d;
 done:
     return status;

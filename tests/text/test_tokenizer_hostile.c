@@ -136,35 +136,39 @@ static void every_truncation_is_refused(void **state)
         assert_int_equal(try_open(json, length, &err), BM_E_FORMAT);
 }
 
+// Something inside 4999 of its kind, between a head and a tail.
+static bm_status try_open_deep(const char *head, const char *open, const char *close, const char *tail, bm_error *err)
+{
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, head);
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, open);
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, close);
+    bm_string_append(&json, tail);
+    *err = (bm_error){BM_OK, ""};
+    const bm_status status = try_open(json.data, json.length, err);
+    bm_string_free(&json);
+    return status;
+}
+
 static void deep_sequences_are_refused(void **state)
 {
     (void)state;
-    bm_string json = BM_STRING_INIT;
-    bm_string_append(&json, "{\"normalizer\":");
-    for (uint32_t i = 0; i < 5000; i++)
-        bm_string_append(&json, "{\"type\":\"Sequence\",\"normalizers\":[");
-    for (uint32_t i = 0; i < 5000; i++)
-        bm_string_append(&json, "]}");
-    bm_string_append(&json, "," MODEL "}");
-    bm_error err = {BM_OK, ""};
-    assert_int_equal(try_open(json.data, json.length, &err), BM_E_FORMAT);
-    bm_string_free(&json);
+    bm_error err;
+    assert_int_equal(
+        try_open_deep("{\"normalizer\":", "{\"type\":\"Sequence\",\"normalizers\":[", "]}", "," MODEL "}", &err),
+        BM_E_FORMAT);
 }
 
 static void deep_groups_are_refused(void **state)
 {
     (void)state;
-    bm_string json = BM_STRING_INIT;
-    bm_string_append(&json, "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"");
-    for (uint32_t i = 0; i < 5000; i++)
-        bm_string_append(&json, "(");
-    for (uint32_t i = 0; i < 5000; i++)
-        bm_string_append(&json, ")");
-    bm_string_append(&json, "\"},\"behavior\":\"Isolated\"}," MODEL "}");
-    bm_error err = {BM_OK, ""};
-    assert_int_equal(try_open(json.data, json.length, &err), BM_E_UNSUPPORTED);
+    bm_error err;
+    assert_int_equal(try_open_deep("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"", "(", ")",
+                                   "\"},\"behavior\":\"Isolated\"}," MODEL "}", &err),
+                     BM_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "a group inside 250 others is not supported"));
-    bm_string_free(&json);
 }
 
 static bm_tokenizer *make(const char *json)
