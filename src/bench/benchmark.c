@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "base/half.h"
 #include "base/str.h"
+#include "ops/settle.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define WARM_UP_NS_GPU 500000000u // below it an H100 measured 2 to 4 times too slow
 #define WARM_UP_NS 100000000u
 #define STAYS_WARM_NS 200000000u // behind the last measurement: clocks do not fall so soon
 #define LEAST_NS 2000000.0       // of work between two timestamps: 100 times the cost of a launch
@@ -38,29 +38,34 @@ bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err)
 static const bm_device *last_device;
 static uint64_t last_ns;
 
-static uint64_t warm_up_ns(const bm_device *device)
+static bool is_warm(const bm_device *device)
 {
-    const bool is_warm = device == last_device && bm_clock_ns() - last_ns < STAYS_WARM_NS;
-    return is_gpu(device) && !is_warm ? WARM_UP_NS_GPU : WARM_UP_NS;
+    return !is_gpu(device) || (device == last_device && bm_clock_ns() - last_ns < STAYS_WARM_NS);
 }
 
 bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
                                bm_benchmark_time *out, bm_error *err)
 {
-    const uint64_t warm_up = warm_up_ns(device);
+    const bool has_settled = is_warm(device);
+    bm_settling settling = {.least = 0};
     bm_status status = BM_OK;
     double times[NUM_RUNS] = {0}, one = 0;
     uint32_t warm_runs = 0;
     BM_TRY(work(user, device, err)); // compiles
     BM_TRY(bm_device_wait(device, err));
     const uint64_t start = bm_clock_ns();
-    while (bm_clock_ns() - start < warm_up) {
+    uint64_t now = start;
+    for (bool goes_on = true; goes_on;) {
+        const uint64_t before = now;
         BM_TRY(bm_benchmark_check_stop(stop, err));
         BM_TRY(work(user, device, err));
         BM_TRY(bm_device_wait(device, err));
         warm_runs++;
+        now = bm_clock_ns();
+        goes_on = has_settled ? now - start < WARM_UP_NS
+                              : bm_settling_goes_on(&settling, now, (double)bm_max_u64(1, now - before) * 1e-9);
     }
-    one = (double)(bm_clock_ns() - start) / warm_runs;
+    one = (double)(now - start) / warm_runs;
     const uint32_t repeats = one >= LEAST_NS ? 1 : (uint32_t)(LEAST_NS / one) + 1;
     const uint32_t runs = one > 5e8 ? NUM_RUNS_SLOW : NUM_RUNS;
     for (uint32_t i = 0; i < runs; i++) {

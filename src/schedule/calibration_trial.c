@@ -3,6 +3,7 @@
 
 #include "formats/read_ahead.h"
 #include "model/block.h"
+#include "ops/settle.h"
 #include "schedule/calibrate.h"
 #include "schedule/dry_run.h"
 
@@ -151,6 +152,7 @@ bm_status bm_calibration_trial(const bm_quantize_run_params *p, const bm_memory_
     BM_FAIL_IF(!t.folder, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_read_ahead_start(&t.reader, p->model->checkpoint, p->budget ? p->budget->reading_bytes : UINT64_MAX,
                                bm_model_decodes_on(p->device), NULL, err));
+    BM_TRY(bm_settle(p->device, NULL, err)); // behind what was compiled
     BM_TRY(try_tokens(&t, wanted, &few, err));
     if (c->num_tokens >= 2 * few.num_tokens &&
         seconds_of(&few, "run blocks") + seconds_of(&few, "watch inputs") < QUICK_SECONDS) {

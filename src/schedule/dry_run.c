@@ -6,6 +6,7 @@
 #include "base/scratch.h"
 #include "base/thread.h"
 #include "ops/hessian.h"
+#include "ops/settle.h"
 #include "quant/gptq_rows.h"
 #include "schedule/calibration_trial.h"
 #include "schedule/emit.h"
@@ -13,7 +14,6 @@
 #include "schedule/rounding_trial.h"
 #include "schedule/verification_trial.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +21,6 @@
 #define WRITTEN_BYTES_PER_SECOND 1e9 // of a disk of today; slower ones are hidden by memory for a while
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
 #define FACTOR_OPERATIONS (7.0 / 6)  // of a channel cubed: products of halves, whole where triangles would do
-#define PRODUCT_SECONDS 0.05         // of the product by which the device's rate is measured, about
 
 char *bm_dry_run_folder(const char *output)
 {
@@ -118,14 +117,15 @@ done:
     return status;
 }
 
-static bm_status measure_verification(const bm_quantize_run_params *p, double pace, bm_dry_run *d, bm_error *err)
+static bm_status measure_verification(const bm_quantize_run_params *p, bool keeps_kernels, double pace, bm_dry_run *d,
+                                      bm_error *err)
 {
     bm_status status = BM_OK;
     bm_lanes logits = {0};
     double seconds = 0;
     BM_TRY(bm_verification_trial(p, &seconds, err));
     add_seconds(d, "verify", seconds);
-    BM_TRY(bm_logits_trial(p, &logits, &seconds, err));
+    BM_TRY(bm_logits_trial(p, keeps_kernels, &logits, &seconds, err));
     add_seconds(d, "compare logits", seconds + bm_lanes_seconds(&logits, pace, bm_processor_count()));
     if (pace > 0) {
         const size_t length = strlen(d->how);
@@ -150,35 +150,6 @@ static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_m
              (unsigned long long)costs.num_tokens, (unsigned long long)c->num_tokens);
     d->is_measured = status == BM_OK;
     return status;
-}
-
-// A product's, behind one that compiles what it needs; where there is no memory for it, what the device's table has.
-static bm_status measure_rate(const bm_quantize_run_params *p, double *rate, bm_error *err)
-{
-    bm_tensor all[3] = {{0}};
-    bm_multiplier m;
-    bm_error ignored;
-    bm_status status = BM_OK;
-    uint64_t begin = 0;
-    const double wanted = cbrt(PRODUCT_SECONDS * *rate / 2);
-    const uint64_t side = bm_round_up((uint64_t)fmin(fmax(wanted, 1024), 4096), 128);
-    bm_multiplier_init(&m, p->device);
-    for (uint32_t i = 0; i < 3 && status == BM_OK; i++)
-        status = bm_tensor_create(p->device, BM_DTYPE_F32, side, side, "product", &all[i], &ignored);
-    for (uint32_t i = 0; i < 2 && status == BM_OK; i++)
-        status = bm_fill(p->device, all[i].view, 0, &ignored);
-    for (uint32_t i = 0; i < 2 && status == BM_OK; i++) {
-        begin = bm_clock_ns();
-        status = bm_multiply(&m, &all[0], &all[1], &all[2], &ignored);
-        if (status == BM_OK)
-            status = bm_device_wait(p->device, &ignored);
-    }
-    if (status == BM_OK)
-        *rate = bm_gemm_operations(side, side, side) / seconds_since(begin);
-    for (uint32_t i = 0; i < 3; i++)
-        bm_tensor_destroy(&all[i]);
-    bm_multiplier_free(&m);
-    return bm_device_wait(p->device, err);
 }
 
 static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c, const operations *o, double rate,
@@ -211,21 +182,11 @@ static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_e
     return status;
 }
 
-// On an H200 rounding through Vulkan took twice as long in a process that had compiled its kernels.
-static void say_compiled(const bm_device *device, uint64_t before, bm_dry_run *d)
-{
-    const size_t length = strlen(d->how);
-    if (bm_device_kind_is_gpu(bm_device_get_info(device)->kind) && bm_device_compiled_kernels(device) > before)
-        snprintf(d->how + length, sizeof d->how - length,
-                 "; kernels were compiled for it, beside which some drivers are slow: a second dry run may tell less");
-}
-
 bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
                           bm_dry_run *out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_dry_run d = {.num_phases = 0};
-    const uint64_t compiled_before = bm_device_compiled_kernels(p->device);
     double pace = 0;
     bm_phase phase = {.progress = p->progress,
                       .report = {.phase = "measure", .unit = "tokens x passes", .num_blocks = 1},
@@ -251,12 +212,11 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
         BM_TRY(measure_calibration(p, c, &emit, &d, err));
     } else if (c->watches) {
         double measured = rate;
-        BM_TRY(measure_rate(p, &measured, err));
+        BM_TRY(bm_settle(p->device, &measured, err));
         estimate(p, c, &all, measured, &d);
     }
     add_seconds(&d, "write", bm_lanes_rest((double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND, d.seconds));
-    BM_TRY(measure_verification(p, pace, &d, err));
-    say_compiled(p->device, compiled_before, &d);
+    BM_TRY(measure_verification(p, keeps_kernels, pace, &d, err));
     *out = d;
 done:
     return status;

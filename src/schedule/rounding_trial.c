@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "formats/read_ahead.h"
+#include "ops/settle.h"
 
 #include <math.h>
 
@@ -195,6 +196,7 @@ static bm_status measure_linears(trial *t, bm_rounding_costs *out, bm_error *err
     for (uint32_t i = 0; i < t->num_kinds; i++)
         BM_TRY(find_rows(t, &t->kinds[i], err)); // what is compiled for it is no part of the rounds' time
     warm_up_reading(t);
+    BM_TRY(bm_settle(t->run->device, NULL, err));
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
     for (uint32_t round = 0; round == 0 || (round < NUM_ROUNDS && seconds_since(begin) < LONGEST_SECONDS &&
                                             processors_since(busy) < MOST_BUSY_SECONDS);

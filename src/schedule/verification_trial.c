@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/thread.h"
 #include "model/model.h"
+#include "ops/settle.h"
 #include "schedule/verify_logits.h"
 
 #include <math.h>
@@ -103,12 +104,14 @@ static bm_status run_blocks(const bm_emit_context *emit, uint32_t count, bm_lane
     return status;
 }
 
-bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double *loading, bm_error *err)
+bm_status bm_logits_trial(const bm_quantize_run_params *p, bool keeps_kernels, bm_lanes *out, double *loading,
+                          bm_error *err)
 {
     bm_phase phase = {.progress = p->progress, .report = {.phase = "measure"}};
     const bm_emit_context emit = {
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
     const uint32_t count = p->model->config.num_hidden_layers, few = (uint32_t)bm_min_u64(2, count);
+    const uint64_t compiled = bm_device_compiled_kernels(p->device);
     bm_status status = BM_OK;
     uint32_t many = few;
     bm_lanes first, tried, each;
@@ -117,6 +120,9 @@ bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double
     if (p->skips_verification || !bm_verify_logits_fits(&emit, p->budget))
         return BM_OK;
     status = run_blocks(&emit, few, &first, &each, err);
+    const bool has_compiled = bm_device_compiled_kernels(p->device) > compiled;
+    if (status == BM_OK)
+        status = bm_settle(p->device, NULL, err);
     if (status == BM_OK) {
         many += (uint32_t)fmin(MORE_BLOCKS, each.device > 0 ? MORE_SECONDS / each.device : 0);
         many = (uint32_t)bm_min_u64(many, count);
@@ -125,7 +131,8 @@ bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double
     if (status == BM_E_NUMERIC) // so will the run, and compare nothing
         return bm_device_discard_reports(p->device, err);
     BM_TRY(status);
-    *loading = bm_lanes_rest(first.device, tried.device - (many - few) * each.device);
+    if (!keeps_kernels || !has_compiled)
+        *loading = bm_lanes_rest(first.device, tried.device - (many - few) * each.device);
     *out = (bm_lanes){.device = tried.device + (count - many) * each.device,
                       .busy = tried.busy + (count - many) * each.busy};
 done:

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "formats/read_ahead.h"
+#include "ops/settle.h"
+#include "ops/gemm.h"
 #include "schedule/calibrate.h"
 #include "schedule/job.h"
 #include "schedule/verification_trial.h"
@@ -31,7 +33,9 @@ typedef struct costs {
     double ahead;                   // of a block that is read ahead
     double factor;                  // of what does not grow with tokens, the first time twice that
     double loading;                 // of the first linear of its shape
-    uint32_t compiled;              // kernels, with it
+    uint32_t compiled;              // kernels, with it, and for the first logits
+    double slowness;                // of the device behind compiling, until it has settled; 0: none
+    double gflops;                  // of the device, as is believed; 0: its own
     bool is_gpu;
 } costs;
 static costs now;
@@ -43,11 +47,20 @@ static uint32_t num_found;    // tensors that were read ahead
 static uint32_t num_compared; // runs of blocks on both sides
 static uint32_t num_tries;    // of calibration
 static uint32_t tried_block;
+static uint32_t num_settled; // times
+static bool is_slow;
+static bool keeps_kernels; // there is a folder for them
 
 static void pass(cost c, double count)
 {
     passed_ns += (uint64_t)(c.passed * count);
     busy_ns += (uint64_t)(c.busy * count);
+}
+
+// Of the device.
+static void work(cost c, double count)
+{
+    pass(c, is_slow && now.slowness > 0 ? count * now.slowness : count);
 }
 
 // ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
@@ -72,6 +85,9 @@ bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, const bm_progress *progress,
                                       bm_error *err);
 bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err);
+bm_status __wrap_bm_settle(bm_device *device, double *rate, bm_error *err);
+bm_gemm_choice __wrap_bm_gemm_choose(bm_device *device);
+bm_gemm_choice __real_bm_gemm_choose(bm_device *device);
 
 uint64_t __wrap_bm_clock_ns(void)
 {
@@ -98,6 +114,24 @@ uint64_t __wrap_bm_device_compiled_kernels(const bm_device *device)
 {
     (void)device;
     return num_compiled;
+}
+
+bm_status __wrap_bm_settle(bm_device *device, double *rate, bm_error *err)
+{
+    (void)device, (void)err;
+    num_settled++;
+    is_slow = false;
+    if (rate)
+        *rate = 123e9;
+    return BM_OK;
+}
+
+bm_gemm_choice __wrap_bm_gemm_choose(bm_device *device)
+{
+    bm_gemm_choice choice = __real_bm_gemm_choose(device);
+    if (now.gflops > 0)
+        choice.gflops = now.gflops;
+    return choice;
 }
 
 static bm_status write_weights(void *context, bm_error *err)
@@ -129,8 +163,9 @@ bm_status __wrap_bm_emit_linears(const bm_emit_context *emit, bm_emit_member *me
         seen[num_seen++][1] = l->in_features;
         pass((cost){now.loading, now.loading}, 1);
         num_compiled += now.compiled;
+        is_slow = true;
     }
-    pass(now.solving, l->block == 1 ? 10 * weights : weights);
+    work(now.solving, l->block == 1 ? 10 * weights : weights);
     return bm_worker_push(emit->writing, &(bm_task){.run = write_weights, .discard = discard, .context = &weights},
                           err);
 }
@@ -159,12 +194,16 @@ bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_mode
 {
     const uint32_t count = tried->config.num_hidden_layers;
     (void)emit, (void)err;
+    if (num_compared == 0) {
+        num_compiled += now.compiled;
+        is_slow = true;
+    }
     pass(now.block, num_compared++ == 0 ? 5 : 0);
     for (uint32_t i = 0; i < 2 * count; i++) {
         const uint32_t block = i % count;
         bm_progress_report report = {.total = 16 * count, .block = block, .num_blocks = count, .done = 16 * block + 9};
         assert_int_equal(progress->report(progress->user, &report), 1); // not yet through
-        pass(now.block, block == 0 ? 3 : block == 1 ? 2 : 1);
+        work(now.block, block == 0 ? 3 : block == 1 ? 2 : 1);
         report.done = 16 * block + 16;
         assert_int_equal(progress->report(progress->user, &report), 1);
     }
@@ -188,10 +227,10 @@ bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_res
     tried_block = params->first_block;
     pass((cost){now.embedding, 0}, (double)params->emit->plan->calibration.num_tokens);
     bm_quantize_result_spend(result, "embed");
-    pass(now.pass, first);
-    pass(now.token, (double)params->emit->plan->calibration.num_tokens);
+    work(now.pass, first);
+    work(now.token, (double)params->emit->plan->calibration.num_tokens);
     bm_quantize_result_spend(result, "run blocks");
-    pass((cost){now.factor, 0}, first);
+    work((cost){now.factor, 0}, first);
     bm_quantize_result_spend(result, "factor");
     return BM_OK;
 }
@@ -207,7 +246,7 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 
 #define WEIGHTS (3.0 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 160)) // of linears
 
-static char *model, *home; // home: of outputs
+static char *model, *home, *cache; // home: of outputs
 static char *data;         // NUM_SEQUENCES of SEQUENCE tokens
 
 enum { NUM_SEQUENCES = 800, SEQUENCE = 50, TOKENS = NUM_SEQUENCES * SEQUENCE };
@@ -221,6 +260,7 @@ static int make_model(void **state)
     params.num_layers = 3;
     model = support_folder_create();
     home = support_folder_create();
+    cache = support_folder_create();
     assert_ok(model_maker_write(&params, model, &err), &err);
     bm_string lines = BM_STRING_INIT;
     for (uint32_t i = 0; i < TOKENS; i++)
@@ -237,6 +277,7 @@ static int remove_model(void **state)
     bm_free(data);
     support_folder_remove(&model);
     support_folder_remove(&home);
+    support_folder_remove(&cache);
     return 0;
 }
 
@@ -256,12 +297,14 @@ static told dry_run_of(const char *method, const costs *wanted, bool skips_verif
     bm_quantize_job job = {0};
     char *output = bm_path_join(home, "out");
     now = *wanted;
-    num_seen = num_found = num_compared = num_tries = 0;
+    num_seen = num_found = num_compared = num_tries = num_settled = 0;
+    is_slow = true; // warming up compiled
     bm_quantize_params_init(&params);
     params.model = model;
     params.method = method;
     params.data = strcmp(method, "rtn") == 0 ? NULL : data;
     params.device = "host";
+    params.cache_folder = keeps_kernels ? cache : NULL;
     params.output = output;
     params.overrides = keys;
     params.num_overrides = key ? 2 : 1;
@@ -386,7 +429,7 @@ static void try_blocks(uint32_t num_blocks, double seconds, double all, double l
     view.config.num_hidden_layers = num_blocks;
     const bm_quantize_run_params run = {
         .arguments = job.arguments, .plan = job.plan, .model = &view, .device = job.device};
-    assert_ok(bm_logits_trial(&run, &lanes, &loaded, &err), &err);
+    assert_ok(bm_logits_trial(&run, false, &lanes, &loaded, &err), &err);
     assert_near(lanes.device, all * seconds);
     assert_near(lanes.busy, all * 2 * seconds);
     assert_near(loaded, loading * seconds);
@@ -458,19 +501,59 @@ static void blocks_that_stay_float_are_no_measure(void **state)
     assert_non_null(strstr(some.dry.how, "block 2 of 3 ran"));
 }
 
-static void compiling_is_told_of_gpus(void **state)
+// What is measured behind compiling is measured when the device has settled.
+static void slow_clocks_are_no_measure(void **state)
 {
-    costs runs = usual;
+    costs quick = usual, slow;
     (void)state;
-    runs.compiled = 1;
-    assert_null(strstr(dry_run(&runs, true, NULL).dry.how, "a second dry run may tell less"));
-    runs.is_gpu = true;
-    const told compiled = dry_run(&runs, true, NULL);
-    assert_non_null(strstr(compiled.dry.how,
-                           "of 4 kinds, were rounded; kernels were compiled for it, beside which some "
-                           "drivers are slow: a second dry run may tell less"));
-    runs.compiled = 0; // what was compiled before is of no account
-    assert_null(strstr(dry_run(&runs, true, NULL).dry.how, "a second dry run may tell less"));
+    quick.is_gpu = true;
+    quick.block = (cost){4e6, 9e6};
+    quick.pass = (cost){1e6, 0};
+    quick.token = (cost){2e3, 0};
+    quick.factor = 3e6;
+    slow = quick;
+    slow.slowness = 6;
+    const told rounding[] = {dry_run(&quick, true, NULL), dry_run(&slow, true, NULL)};
+    assert_int_equal(num_settled, 1);
+    assert_near(seconds_of(&rounding[1].dry, "quantize"), seconds_of(&rounding[0].dry, "quantize"));
+    quick.compiled = slow.compiled = 1;
+    keeps_kernels = true;
+    const told logits[] = {dry_run(&quick, false, NULL), dry_run(&slow, false, NULL)};
+    keeps_kernels = false;
+    assert_near(seconds_of(&logits[1].dry, "compare logits"), seconds_of(&logits[0].dry, "compare logits"));
+    const told gptq[] = {dry_run_of("gptq", &quick, true, "gptq_step=10"),
+                         dry_run_of("gptq", &slow, true, "gptq_step=10")};
+    assert_near(seconds_of(&gptq[1].dry, "run blocks"), seconds_of(&gptq[0].dry, "run blocks"));
+    assert_near(seconds_of(&gptq[1].dry, "factor"), seconds_of(&gptq[0].dry, "factor"));
+}
+
+// What is compiled now is there when the run begins, if there is a folder that keeps it.
+static void kernels_that_are_kept_cost_nothing(void **state)
+{
+    costs gpu = usual;
+    (void)state;
+    gpu.is_gpu = true;
+    gpu.block = (cost){4e6, 9e6};
+    gpu.compiled = 1;
+    const told gone = dry_run(&gpu, false, NULL);
+    assert_near(seconds_of(&gone.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 100e-9);
+    assert_near(seconds_of(&gone.dry, "compare logits"), (5 + 15) * 4e-3);
+    keeps_kernels = true;
+    const told kept = dry_run(&gpu, false, NULL);
+    keeps_kernels = false;
+    assert_near(seconds_of(&kept.dry, "quantize"), WEIGHTS * 100e-9);
+    assert_near(seconds_of(&kept.dry, "compare logits"), 15 * 4e-3);
+}
+
+static void what_is_too_long_is_told_by_a_rate(void **state)
+{
+    costs slow = usual;
+    (void)state;
+    slow.gflops = 1e-3;
+    const told t = dry_run_of("gptq", &slow, true, NULL);
+    assert_int_equal(num_tries, 0);
+    assert_false(t.dry.is_measured);
+    assert_non_null(strstr(t.dry.how, "by 123 GFLOP/s"));
 }
 
 static void short_runs_are_told_in_words(void **state)
@@ -492,7 +575,9 @@ int main(void)
         cmocka_unit_test(comparing_logits_is_extrapolated),
         cmocka_unit_test(calibration_grows_with_tokens),
         cmocka_unit_test(blocks_that_stay_float_are_no_measure),
-        cmocka_unit_test(compiling_is_told_of_gpus),
+        cmocka_unit_test(slow_clocks_are_no_measure),
+        cmocka_unit_test(kernels_that_are_kept_cost_nothing),
+        cmocka_unit_test(what_is_too_long_is_told_by_a_rate),
         cmocka_unit_test(short_runs_are_told_in_words),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
