@@ -247,7 +247,7 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 #define WEIGHTS (3.0 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 160)) // of linears
 
 static char *model, *home, *cache; // home: of outputs
-static char *data;         // NUM_SEQUENCES of SEQUENCE tokens
+static char *data;                 // NUM_SEQUENCES of SEQUENCE tokens
 
 enum { NUM_SEQUENCES = 800, SEQUENCE = 50, TOKENS = NUM_SEQUENCES * SEQUENCE };
 
