@@ -24,7 +24,7 @@ typedef bm_status (*bm_benchmark_work)(void *user, bm_device *device, bm_error *
 // it returns true, the measurement ends with BM_E_CANCELLED. NULL: never.
 typedef bool (*bm_benchmark_stop)(void);
 
-// Warms up and measures. Very short work is recorded several times between two timestamps.
+// Warms up, a GPU until it has settled (ops/settle.h), and measures. Very short work is recorded several times between two timestamps.
 bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
                                bm_benchmark_time *out, bm_error *err);
 

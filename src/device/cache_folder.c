@@ -17,14 +17,18 @@ const char *bm_cache_folder_words(const bm_device *device, char out[BM_CACHE_WOR
     return out;
 }
 
-void bm_cache_folder_check(const bm_device *device)
+void bm_cache_folder_check(bm_device *device)
 {
     bm_error problem = {0};
     char words[BM_CACHE_WORDS_SIZE];
+    device->keeps_kernels = device->cache_folder != NULL;
     if (!device->cache_folder || bm_device_is_host(device))
         return;
+    device->keeps_kernels = false;
     if (bm_folder_create(device->cache_folder, true, &problem) != BM_OK)
         bm_log_write(device->log, BM_LOG_WARNING, "cache folder %s; every start compiles its kernels", problem.message);
     else if (bm_cache_folder_words(device, words)[0])
         bm_log_write(device->log, BM_LOG_WARNING, "%s; compiling may fail for want of room, PoCL's too", words);
+    else
+        device->keeps_kernels = true;
 }

@@ -167,6 +167,11 @@ bool bm_device_is_real(const bm_device *device, bm_dtype dtype)
 {
     return bm_dtype_is_real(dtype) || (dtype == BM_DTYPE_F64 && bm_device_is_host(device));
 }
+bool bm_device_keeps_kernels(const bm_device *device)
+{
+    return device->keeps_kernels;
+}
+
 uint64_t bm_device_compiled_kernels(const bm_device *device)
 {
     return device->compiled_kernels;

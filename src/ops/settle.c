@@ -35,15 +35,17 @@ static bm_status create_matrices(bm_device *device, uint64_t side, bm_tensor out
     return status;
 }
 
-// Operations a second; 0: it did not run.
-static double multiply(bm_device *device, const bm_tensor all[3], bool is_gpu)
+// Operations a second; 0: it did not run. Errors: BM_E_CANCELLED.
+static bm_status multiply(bm_device *device, const bm_tensor all[3], bm_phase *phase, double *rate, bm_error *err)
 {
     const double operations = bm_gemm_operations(all[0].rows, all[1].rows, all[0].cols);
+    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
     bm_settling settling = {.least = 0};
     bm_multiplier m;
     double least = INFINITY;
+    bm_status status = BM_OK;
     bm_multiplier_init(&m, device);
-    for (uint32_t run = 0;; run++) { // the first one compiles
+    for (uint32_t run = 0; status == BM_OK; run++) { // the first one compiles
         const uint64_t begin = bm_clock_ns();
         if (bm_multiply(&m, &all[0], &all[1], &all[2], NULL) != BM_OK || bm_device_wait(device, NULL) != BM_OK)
             break;
@@ -53,26 +55,32 @@ static double multiply(bm_device *device, const bm_tensor all[3], bool is_gpu)
             least = fmin(least, seconds);
         if (run + 1 >= NUM_RUNS && !(is_gpu && bm_settling_goes_on(&settling, now, seconds)))
             break;
+        status = phase ? bm_phase_step(phase, 0, err) : BM_OK;
     }
     bm_multiplier_free(&m);
-    return operations / least;
+    *rate = operations / least;
+    return status;
 }
 
-bm_status bm_settle(bm_device *device, double *rate, bm_error *err)
+bm_status bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *err)
 {
-    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
-    const double wanted = cbrt(PRODUCT_SECONDS * 1e9 * bm_gemm_choose(device).gflops / 2); // by what is believed
     bm_tensor all[3] = {{0}};
-    if (!is_gpu && !rate)
+    double found = 0;
+    if (!rate && !bm_device_kind_is_gpu(bm_device_get_info(device)->kind))
         return BM_OK;
-    uint64_t side = bm_round_up((uint64_t)fmin(fmax(wanted, USUAL_SIDE), MOST_SIDE), 128);
-    for (double found = 0; found == 0 && side >= LEAST_SIDE; side /= 2) { // that there is memory for
+    const double wanted = cbrt(PRODUCT_SECONDS * 1e9 * bm_gemm_choose(device).gflops / 2); // by what is believed
+    bm_status status = bm_device_wait(device, err);
+    // Drivers have the same word for memory that they lack and for what they cannot build.
+    for (uint64_t side = bm_round_up((uint64_t)fmin(fmax(wanted, USUAL_SIDE), MOST_SIDE), 128);
+         status == BM_OK && found == 0 && side >= LEAST_SIDE; side /= 2) {
         if (create_matrices(device, side, all) == BM_OK)
-            found = multiply(device, all, is_gpu);
-        if (rate && found > 0)
-            *rate = found;
+            status = multiply(device, all, phase, &found, err);
         for (uint32_t i = 0; i < 3; i++)
             bm_tensor_destroy(&all[i]);
+        if (status == BM_OK)
+            status = bm_device_wait(device, err);
     }
-    return bm_device_wait(device, err);
+    if (rate && found > 0)
+        *rate = found;
+    return status;
 }

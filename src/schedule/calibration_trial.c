@@ -3,7 +3,6 @@
 
 #include "formats/read_ahead.h"
 #include "model/block.h"
-#include "ops/settle.h"
 #include "schedule/calibrate.h"
 #include "schedule/dry_run.h"
 
@@ -99,6 +98,7 @@ static bm_status try_tokens(const trial *t, uint64_t wanted, tried *out, bm_erro
     while (data->num_segments < p->plan->calibration.num_segments && data->num_tokens < wanted)
         data->num_tokens += data->segments[data->num_segments++].count;
     out->num_tokens = data->num_tokens;
+    BM_TRY(bm_dry_run_settle(p, t->emit->phase, NULL, err)); // behind what was compiled or read
     t->emit->plan = &plan;
     status = bm_calibrate(&params, &out->result, err);
     bm_read_ahead_drop(t->reader, block + 1);
@@ -113,7 +113,7 @@ static double extrapolate(const tried *few, const tried *many, const char *phase
     const double seconds = seconds_of(many, phase), more = few ? seconds - seconds_of(few, phase) : seconds,
                  each = more / (double)(many->num_tokens - (few ? few->num_tokens : 0));
     const double fixed = seconds - each * (double)many->num_tokens;
-    if (each <= 0 || fixed < 0) // one of them was disturbed
+    if (!(each > 0) || fixed < 0) // one of them was disturbed, or both have the same tokens
         return seconds / (double)many->num_tokens * (double)tokens;
     return fixed + each * (double)tokens;
 }
@@ -152,7 +152,6 @@ bm_status bm_calibration_trial(const bm_quantize_run_params *p, const bm_memory_
     BM_FAIL_IF(!t.folder, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_read_ahead_start(&t.reader, p->model->checkpoint, p->budget ? p->budget->reading_bytes : UINT64_MAX,
                                bm_model_decodes_on(p->device), NULL, err));
-    BM_TRY(bm_settle(p->device, NULL, err)); // behind what was compiled
     BM_TRY(try_tokens(&t, wanted, &few, err));
     if (c->num_tokens >= 2 * few.num_tokens &&
         seconds_of(&few, "run blocks") + seconds_of(&few, "watch inputs") < QUICK_SECONDS) {

@@ -50,11 +50,6 @@ static void add_seconds(bm_dry_run *d, const char *name, double seconds)
     d->seconds += seconds;
 }
 
-static double seconds_since(uint64_t begin_ns)
-{
-    return (double)(bm_clock_ns() - begin_ns) * 1e-9;
-}
-
 // Operations of the block that is tried, in all passes: the part that grows with tokens, of running and of watching, and the part that does not.
 typedef struct operations {
     double running, watching, factors, solving;
@@ -93,12 +88,12 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
 }
 
 // Tensors that stay float, and where linears are rounded without inputs, those too.
-static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
-                                  bm_dry_run *d, double *pace, bm_error *err)
+static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_dry_run *d,
+                                  double *pace, bm_error *err)
 {
     bm_rounding_costs costs = {.num_kinds = 0};
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
-    const bm_trial_params params = {p, folder, keeps_kernels, c->watches};
+    const bm_trial_params params = {p, folder, c->watches};
     bm_status status = BM_OK;
     BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_rounding_trial(&params, &costs, err));
@@ -117,15 +112,14 @@ done:
     return status;
 }
 
-static bm_status measure_verification(const bm_quantize_run_params *p, bool keeps_kernels, double pace, bm_dry_run *d,
-                                      bm_error *err)
+static bm_status measure_verification(const bm_quantize_run_params *p, double pace, bm_dry_run *d, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_lanes logits = {0};
     double seconds = 0;
     BM_TRY(bm_verification_trial(p, &seconds, err));
     add_seconds(d, "verify", seconds);
-    BM_TRY(bm_logits_trial(p, keeps_kernels, &logits, &seconds, err));
+    BM_TRY(bm_logits_trial(p, &logits, &seconds, err));
     add_seconds(d, "compare logits", seconds + bm_lanes_seconds(&logits, pace, bm_processor_count()));
     if (pace > 0) {
         const size_t length = strlen(d->how);
@@ -166,6 +160,14 @@ static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c,
              rate / 1e9);
 }
 
+bm_status bm_dry_run_settle(const bm_quantize_run_params *p, bm_phase *phase, double *rate, bm_error *err)
+{
+    bm_device_keep_to_cache(p->device, p->budget && p->budget->has_kernels);
+    const bm_status status = bm_settle(p->device, phase, rate, err);
+    bm_device_keep_to_cache(p->device, false);
+    return status;
+}
+
 static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_error *err)
 {
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
@@ -182,8 +184,7 @@ static bm_status check_disk(const bm_quantize_run_params *p, bm_dry_run *d, bm_e
     return status;
 }
 
-bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
-                          bm_dry_run *out, bm_error *err)
+bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_dry_run *out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_dry_run d = {.num_phases = 0};
@@ -194,8 +195,6 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
     bm_emit_context emit = {
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
     BM_TRY(check_disk(p, &d, err));
-    if (!p->plan->method)
-        goto done;
     const operations all = count_operations(p, c, c->num_tokens),
                      part = count_operations(p, c, bm_min_u64(c->num_tokens, bm_calibration_trial_tokens(p)));
     const double rate = bm_gemm_choose(p->device).gflops * 1e9;
@@ -204,19 +203,19 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
     if (is_short) {
         const uint64_t begin = bm_clock_ns(), compiled = bm_device_compiled_kernels(p->device);
         BM_TRY(bm_quantize_run_warm_up(p, &emit, err));
-        if (!keeps_kernels || bm_device_compiled_kernels(p->device) == compiled)
-            add_seconds(&d, "compile kernels", seconds_since(begin));
+        if (!bm_device_keeps_kernels(p->device) || bm_device_compiled_kernels(p->device) == compiled)
+            add_seconds(&d, "compile kernels", bm_clock_seconds_since(begin));
     }
-    BM_TRY(measure_rounding(p, c, keeps_kernels, &d, &pace, err));
+    BM_TRY(measure_rounding(p, c, &d, &pace, err));
     if (c->watches && is_short) {
         BM_TRY(measure_calibration(p, c, &emit, &d, err));
     } else if (c->watches) {
         double measured = rate;
-        BM_TRY(bm_settle(p->device, &measured, err));
+        BM_TRY(bm_dry_run_settle(p, &phase, &measured, err));
         estimate(p, c, &all, measured, &d);
     }
     add_seconds(&d, "write", bm_lanes_rest((double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND, d.seconds));
-    BM_TRY(measure_verification(p, keeps_kernels, pace, &d, err));
+    BM_TRY(measure_verification(p, pace, &d, err));
     *out = d;
 done:
     return status;

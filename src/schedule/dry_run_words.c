@@ -63,19 +63,17 @@ static void describe_fit(const bm_dry_run *d, const bm_quantize_run_params *p, b
 void bm_dry_run_describe(const bm_dry_run *d, const bm_quantize_run_params *p, const bm_memory_claims *c,
                          bm_string *out)
 {
-    if (p->plan->method) {
-        describe_memory(p, c, out);
-        if (c->watches)
-            (void)bm_string_append_format(
-                out,
-                "tokens:  %llu in %u batch%s of at most %u, %u pass%s a block; residual stream %s, inputs between "
-                "passes %s\n",
-                (unsigned long long)c->num_tokens, c->num_batches, c->num_batches == 1 ? "" : "es", c->batch_tokens,
-                c->num_passes, c->num_passes == 1 ? "" : "es", bm_kept_place_name(c->stream_place),
-                bm_kept_place_name(c->kept_place));
-        describe_fit(d, p, out);
-    }
-    if (p->plan->method && !d->refusal) {
+    describe_memory(p, c, out);
+    if (c->watches)
+        (void)bm_string_append_format(
+            out,
+            "tokens:  %llu in %u batch%s of at most %u, %u pass%s a block; residual stream %s, inputs between "
+            "passes %s\n",
+            (unsigned long long)c->num_tokens, c->num_batches, c->num_batches == 1 ? "" : "es", c->batch_tokens,
+            c->num_passes, c->num_passes == 1 ? "" : "es", bm_kept_place_name(c->stream_place),
+            bm_kept_place_name(c->kept_place));
+    describe_fit(d, p, out);
+    if (!d->refusal) {
         (void)bm_string_append_format(out, "disk:    %.2f MB for the result", (double)d->disk_bytes / 1e6);
         if (d->knows_disk)
             (void)bm_string_append_format(out, ", %.2f MB are free", (double)d->free_bytes / 1e6);
@@ -143,11 +141,9 @@ void bm_dry_run_put(const bm_dry_run *d, const bm_quantize_run_params *p, const 
 {
     bm_json_put_bool(json, "dry_run", true);
     bm_json_put_string(json, "output", p->arguments->output_dir);
-    if (p->plan->method) {
-        put_memory(p, c, json);
-        put_fit(d, json);
-    }
-    if (p->plan->method && !d->refusal) {
+    put_memory(p, c, json);
+    put_fit(d, json);
+    if (!d->refusal) {
         bm_json_put_integer(json, "disk_bytes", (int64_t)d->disk_bytes);
         if (d->knows_disk)
             bm_json_put_integer(json, "free_disk_bytes", (int64_t)d->free_bytes);

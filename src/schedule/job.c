@@ -253,7 +253,7 @@ bm_status bm_quantize_job_dry_run(const bm_quantize_params *p, bm_quantize_job *
     run.skips_verification = p->skips_verification;
     if (!job->plan->method)
         return bm_arguments_reject(job->arguments, err, "--dry-run: the file quantizes nothing, it only evaluates");
-    const bm_status status = bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);
+    const bm_status status = bm_dry_run_make(&run, &job->claims, out, err);
     out->least = job->least;
     return status;
 }

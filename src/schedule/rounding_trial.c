@@ -7,7 +7,8 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "formats/read_ahead.h"
-#include "ops/settle.h"
+#include "ops/rounding.h"
+#include "schedule/dry_run.h"
 
 #include <math.h>
 
@@ -35,15 +36,9 @@ typedef struct trial {
     bm_read_ahead *reader;
     kind *kinds;
     uint32_t num_kinds;
-    bool keeps_kernels;
     double loading;
     bm_lanes all; // of all pieces, as they were: by them the pace is told
 } trial;
-
-static double seconds_since(uint64_t begin_ns)
-{
-    return (double)(bm_clock_ns() - begin_ns) * 1e-9;
-}
 
 static double processors_since(uint64_t begin_ns)
 {
@@ -58,8 +53,7 @@ static double weights_of(const bm_plan_linear *l)
 static bool are_alike(const bm_plan_linear *a, const bm_plan_linear *b)
 {
     return a->out_features == b->out_features && a->in_features == b->in_features && a->keeps_range == b->keeps_range &&
-           a->grid.bits == b->grid.bits && a->grid.group_size == b->grid.group_size &&
-           a->grid.symmetric == b->grid.symmetric && a->grid.nested == b->grid.nested;
+           bm_grid_is_same(&a->grid, &b->grid);
 }
 
 static void find_kinds(trial *t)
@@ -103,32 +97,46 @@ static bm_status emit_rows(trial *t, const bm_plan_linear *linear, uint64_t rows
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
     const bm_status status = bm_emit_linears(&t->emit, &member, 1, &solving, err);
     *out = (bm_lanes){.writing = written(t) - before, .busy = processors_since(busy)};
-    out->device = seconds_since(begin) - out->writing;
+    out->device = bm_clock_seconds_since(begin) - out->writing;
     t->all.device += out->device;
     t->all.writing += out->writing;
     t->all.busy += out->busy;
     return status;
 }
 
-// How many rows a piece has, from few on. The first of all loads what it needs.
-static bm_status find_rows(trial *t, kind *k, bm_error *err)
+static uint64_t most_rows(const trial *t, const kind *k)
+{
+    return bm_min_u64(k->like->out_features, bm_emit_rows_at_once(t->run->device, false, k->like->in_features));
+}
+
+// The first of all loads what it needs.
+static bm_status use_once(trial *t, kind *k, bm_error *err)
 {
     const bm_plan_linear *linear = k->like;
-    const uint64_t at_once = bm_emit_rows_at_once(t->run->device, false, linear->in_features);
-    const uint64_t most = bm_min_u64(linear->out_features, at_once),
-                   compiled = bm_device_compiled_kernels(t->run->device);
+    const uint64_t compiled = bm_device_compiled_kernels(t->run->device);
     const bm_lanes all = t->all;
     bm_lanes first, l;
     bm_status status = BM_OK;
-    k->rows = bm_min_u64(most, BM_STORE_ROWS);
+    k->rows = bm_min_u64(most_rows(t, k), BM_STORE_ROWS);
     BM_TRY(emit_rows(t, linear, k->rows, &first, err));
     t->all = all; // it may have compiled
     BM_TRY(emit_rows(t, linear, k->rows, &l, err));
-    if (!t->keeps_kernels || bm_device_compiled_kernels(t->run->device) == compiled)
+    if (!bm_device_keeps_kernels(t->run->device) || bm_device_compiled_kernels(t->run->device) == compiled)
         t->loading += bm_lanes_rest(first.device, l.device);
+done:
+    return status;
+}
+
+// How many rows a piece has, from few on.
+static bm_status find_rows(trial *t, kind *k, bm_error *err)
+{
+    const uint64_t most = most_rows(t, k);
+    bm_lanes l;
+    bm_status status = BM_OK;
+    BM_TRY(emit_rows(t, k->like, k->rows, &l, err));
     while (fmin(l.device, l.busy) < PIECE_SECONDS && k->rows < most) {
         k->rows = bm_min_u64(most, 4 * k->rows);
-        BM_TRY(emit_rows(t, linear, k->rows, &l, err));
+        BM_TRY(emit_rows(t, k->like, k->rows, &l, err));
     }
 done:
     return status;
@@ -162,7 +170,7 @@ static bm_status sample(trial *t, kind *k, uint32_t round, bm_error *err)
     if (info && t->reader) {
         bm_read_ahead_want(t->reader, linear->block, &info, 1);
         find_tensor(t, linear);
-        reading = seconds_since(begin);
+        reading = bm_clock_seconds_since(begin);
         reading_busy = processors_since(busy);
     }
     BM_TRY(emit_rows(t, linear, k->rows, &l, err));
@@ -194,11 +202,13 @@ static bm_status measure_linears(trial *t, bm_rounding_costs *out, bm_error *err
 {
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < t->num_kinds; i++)
-        BM_TRY(find_rows(t, &t->kinds[i], err)); // what is compiled for it is no part of the rounds' time
+        BM_TRY(use_once(t, &t->kinds[i], err)); // what is compiled for it is no part of the rounds' time
     warm_up_reading(t);
-    BM_TRY(bm_settle(t->run->device, NULL, err));
+    BM_TRY(bm_dry_run_settle(t->run, t->emit.phase, NULL, err));
+    for (uint32_t i = 0; i < t->num_kinds; i++)
+        BM_TRY(find_rows(t, &t->kinds[i], err));
     const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
-    for (uint32_t round = 0; round == 0 || (round < NUM_ROUNDS && seconds_since(begin) < LONGEST_SECONDS &&
+    for (uint32_t round = 0; round == 0 || (round < NUM_ROUNDS && bm_clock_seconds_since(begin) < LONGEST_SECONDS &&
                                             processors_since(busy) < MOST_BUSY_SECONDS);
          round++)
         for (uint32_t i = 0; i < t->num_kinds; i++)
@@ -231,7 +241,7 @@ static bm_status measure_floats(trial *t, bm_rounding_costs *out, bm_error *err)
         const double before = written(t);
         const uint64_t begin = bm_clock_ns(), busy_ns = bm_clock_processors_ns();
         BM_TRY(bm_emit_float_part(&t->emit, info, &first, FLOAT_ELEMENTS, &bytes, err));
-        const double seconds = seconds_since(begin), scale = all / (double)bytes;
+        const double seconds = bm_clock_seconds_since(begin), scale = all / (double)bytes;
         writing[round] = scale * (written(t) - before);
         device[round] = scale * seconds - writing[round];
         busy[round] = scale * processors_since(busy_ns);
@@ -261,7 +271,7 @@ bm_status bm_rounding_trial(const bm_trial_params *params, bm_rounding_costs *ou
     bm_status status = BM_OK;
     bm_phase phase = {
         .progress = p->progress, .report = {.phase = "measure", .unit = "bytes"}, .start_ns = bm_clock_ns()};
-    trial t = {.run = p, .timeline = bm_timeline_create(), .keeps_kernels = params->keeps_kernels};
+    trial t = {.run = p, .timeline = bm_timeline_create()};
     t.emit = (bm_emit_context){
         .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
     *out = (bm_rounding_costs){0};
@@ -278,8 +288,8 @@ bm_status bm_rounding_trial(const bm_trial_params *params, bm_rounding_costs *ou
     if (params->only_floats)
         goto done;
     if (reads_ahead(p))
-        BM_TRY(bm_read_ahead_start(&t.reader, p->model->checkpoint, UINT64_MAX, bm_model_decodes_on(p->device), NULL,
-                                   err));
+        BM_TRY(bm_read_ahead_start(&t.reader, p->model->checkpoint, p->budget ? p->budget->reading_bytes : UINT64_MAX,
+                                   bm_model_decodes_on(p->device), NULL, err));
     find_kinds(&t);
     BM_TRY(measure_linears(&t, out, err));
 done:

@@ -9,7 +9,6 @@
 typedef struct bm_trial_params {
     const bm_quantize_run_params *run;
     const char *folder; // there gets what is written a file without a name
-    bool keeps_kernels; // what is compiled now is there when the run begins
     bool only_floats;   // linears are not rounded but calibrated: they are left alone
 } bm_trial_params;
 
@@ -23,7 +22,7 @@ typedef struct bm_rounding_costs {
     uint32_t num_samples; // in all
 } bm_rounding_costs;
 
-// Behind the run's warming up. Errors: those of a run.
+// Behind the run's warming up, where linears are rounded. Errors: those of a run.
 bm_status bm_rounding_trial(const bm_trial_params *params, bm_rounding_costs *out, bm_error *err);
 
 #endif

@@ -285,12 +285,6 @@ done:
     return status;
 }
 
-// What says that the result is bad; anything else is the device's, or memory that is not there after all.
-static bool is_of_the_result(bm_status status)
-{
-    return status == BM_E_NUMERIC || status == BM_E_IO || status == BM_E_FORMAT || status == BM_E_CANCELLED;
-}
-
 static bm_status compare_logits(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
@@ -306,7 +300,7 @@ static bm_status compare_logits(run_state *run, bm_error *err)
     BM_TRY(begin_phase(run, (bm_progress_report){.phase = "compare logits"}, err));
     status = bm_verify_logits(&run->emit, run->output.partial, c, &words);
     end_phase(run, "compare logits");
-    if (status != BM_OK && !is_of_the_result(status)) {
+    if (status != BM_OK && !bm_verify_logits_is_fault(status)) {
         *c = (bm_logits_comparison){0};
         bm_log_write(p->log, BM_LOG_WARNING, "logits are not compared: %s", words.message);
         return bm_device_discard_reports(p->device, err);

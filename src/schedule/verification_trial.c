@@ -5,7 +5,7 @@
 #include "base/hash.h"
 #include "base/thread.h"
 #include "model/model.h"
-#include "ops/settle.h"
+#include "schedule/dry_run.h"
 #include "schedule/verify_logits.h"
 
 #include <math.h>
@@ -104,8 +104,7 @@ static bm_status run_blocks(const bm_emit_context *emit, uint32_t count, bm_lane
     return status;
 }
 
-bm_status bm_logits_trial(const bm_quantize_run_params *p, bool keeps_kernels, bm_lanes *out, double *loading,
-                          bm_error *err)
+bm_status bm_logits_trial(const bm_quantize_run_params *p, bm_lanes *out, double *loading, bm_error *err)
 {
     bm_phase phase = {.progress = p->progress, .report = {.phase = "measure"}};
     const bm_emit_context emit = {
@@ -122,16 +121,17 @@ bm_status bm_logits_trial(const bm_quantize_run_params *p, bool keeps_kernels, b
     status = run_blocks(&emit, few, &first, &each, err);
     const bool has_compiled = bm_device_compiled_kernels(p->device) > compiled;
     if (status == BM_OK)
-        status = bm_settle(p->device, NULL, err);
+        status = bm_dry_run_settle(p, &phase, NULL, err);
     if (status == BM_OK) {
         many += (uint32_t)fmin(MORE_BLOCKS, each.device > 0 ? MORE_SECONDS / each.device : 0);
         many = (uint32_t)bm_min_u64(many, count);
         status = run_blocks(&emit, many, &tried, &each, err);
     }
-    if (status == BM_E_NUMERIC) // so will the run, and compare nothing
+    if (status == BM_E_NUMERIC ||
+        (status != BM_OK && !bm_verify_logits_is_fault(status))) // so will the run, and compare nothing
         return bm_device_discard_reports(p->device, err);
     BM_TRY(status);
-    if (!keeps_kernels || !has_compiled)
+    if (!bm_device_keeps_kernels(p->device) || !has_compiled)
         *loading = bm_lanes_rest(first.device, tried.device - (many - few) * each.device);
     *out = (bm_lanes){.device = tried.device + (count - many) * each.device,
                       .busy = tried.busy + (count - many) * each.busy};

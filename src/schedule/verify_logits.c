@@ -141,6 +141,11 @@ done:
     return status;
 }
 
+bool bm_verify_logits_is_fault(bm_status status)
+{
+    return status == BM_E_NUMERIC || status == BM_E_IO || status == BM_E_FORMAT || status == BM_E_CANCELLED;
+}
+
 bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err)
 {
     bm_model *result = NULL;

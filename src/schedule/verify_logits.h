@@ -26,6 +26,9 @@ bool bm_verify_logits_fits(const bm_emit_context *emit, const bm_memory_budget *
 // those of loading; of the device and of memory, which are no fault of the result's. Where the input's own logits are not finite nothing
 // is compared.
 bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err);
+// Whether such an error says that the result is bad, or ends the run; what else there is is the device's, or memory that is not there
+// after all: nothing is compared then, and the result stands.
+bool bm_verify_logits_is_fault(bm_status status);
 // The same of a model and itself, for its time. progress: hears of each block, of one side behind the other (infer/stream.h).
 // Errors: those of loading and of the device; BM_E_NUMERIC; BM_E_CANCELLED.
 bm_status bm_verify_logits_try(const bm_emit_context *emit, const bm_model *model, const bm_progress *progress,

@@ -1,9 +1,7 @@
 // What is measured is right, also where a product takes so long that it is cut. Argument: the device.
 #include "support/unit.h"
 
-#include "base/clock.h"
 #include "bench/benchmark.h"
-#include "device/backend.h"
 #include "ops/attention.h"
 #include "ops/gemm_int8.h"
 #include "support/support.h"
@@ -179,34 +177,6 @@ static void what_watches_inputs_is_measured(void **state)
     assert_true(result.time.seconds > 0 && result.gflops > 0 && result.gbps > 0 && result.shape[1] >= 1024);
 }
 
-// Of the clock: three milliseconds a run for the first 0.3 s, then one.
-static uint64_t work_begin_ns;
-static bm_status settle_late(void *user, bm_device *d, bm_error *err)
-{
-    (void)user, (void)d, (void)err;
-    const uint64_t begin = bm_clock_ns();
-    work_begin_ns = work_begin_ns == 0 ? begin : work_begin_ns;
-    const uint64_t end = begin + (begin - work_begin_ns < 300000000 ? 3000000 : 1000000);
-    while (bm_clock_ns() < end)
-        continue;
-    return BM_OK;
-}
-
-// What is timed begins half a second behind the last step.
-static void gpus_settle_before_they_are_measured(void **state)
-{
-    (void)state;
-    bm_error err = {0};
-    bm_benchmark_time time = {0};
-    bm_device *gpu = NULL;
-    assert_ok(support_device_open(bm_device_get_info(device)->spec, &test_log, &gpu, &err), &err);
-    gpu->info.kind = BM_DEVICE_DISCRETE_GPU;
-    work_begin_ns = 0;
-    assert_ok(bm_benchmark_measure(gpu, settle_late, NULL, NULL, &time, &err), &err);
-    assert_true(bm_clock_ns() - work_begin_ns >= 800000000);
-    bm_device_close(&gpu);
-}
-
 int main(int argc, char **argv)
 {
     bm_error err = {0};
@@ -227,7 +197,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
         cmocka_unit_test(what_watches_inputs_is_measured),
-        cmocka_unit_test(gpus_settle_before_they_are_measured),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     bm_device_close(&device);

@@ -1,9 +1,11 @@
 // When a device has settled: by times that are made up, one series of them measured; and the work that it is put to.
 #include "ops/fixture.h"
 
-#include "base/clock.h"
 #include "device/backend.h"
+#include "ops/elementwise.h"
 #include "ops/settle.h"
+
+#include <math.h>
 
 typedef struct step {
     double until, seconds; // of the clock; that a run takes until then
@@ -51,36 +53,58 @@ static void what_never_settles_is_left_behind_two_seconds(void **state)
     assert_in_range((uint64_t)(1e3 * settled_at(falls, 30)), 2000, 2050);
 }
 
-// The device once more, as one of another kind.
+static support_log device_log;
+
+// The device once more, as one of another kind, with memory for matrices of [512, 512] and not for three of [1024, 1024].
 static bm_device *pretend(bm_device_kind kind)
 {
     bm_device *device = NULL;
-    bm_device_params params;
-    bm_device_params_init(&params);
-    params.spec = bm_device_get_info(test_device)->spec;
-    params.cache_folder = NULL;
-    MUST(bm_device_open(&device, &params, &failure));
+    support_log_init(&device_log);
+    MUST(support_device_open(bm_device_get_info(test_device)->spec, &device_log, &device, &failure));
     device->info.kind = kind;
+    device->allowed_bytes = 10 << 20;
     return device;
 }
 
+static void close_it(bm_device **device)
+{
+    bm_device_close(device);
+    assert_int_equal(device_log.num_complaints, 0);
+}
+
+static int hear(void *user, const bm_progress_report *report)
+{
+    (void)report;
+    return ++*(uint32_t *)user < 2;
+}
+
+// Other devices only for a rate, by two products; GPUs by more, until they are told to stop.
 static void gpus_are_put_to_work(void **state)
 {
     (void)state;
     double rate = 0;
+    uint32_t heard = 0;
+    const bm_progress progress = {hear, &heard};
+    bm_phase phase = {.progress = &progress};
+    if (support_is_instrumented())
+        skip();
     bm_device *cpu = pretend(BM_DEVICE_CPU);
-    MUST(bm_settle(cpu, NULL, &failure));
-    assert_true(bm_device_compiled_kernels(cpu) == 0); // nothing ran
-    MUST(bm_settle(cpu, &rate, &failure));
+    const uint64_t none = bm_device_num_waits(cpu);
+    MUST(bm_settle(cpu, NULL, NULL, &failure));
+    assert_int_equal(bm_device_num_waits(cpu), none);
+    MUST(bm_settle(cpu, NULL, &rate, &failure));
     assert_true(rate > 1e6);
-    bm_device_close(&cpu);
+    const uint64_t twice = bm_device_num_waits(cpu) - none;
+    close_it(&cpu);
     rate = 0;
     bm_device *gpu = pretend(BM_DEVICE_INTEGRATED_GPU);
-    const uint64_t begin = bm_clock_ns();
-    MUST(bm_settle(gpu, &rate, &failure));
-    assert_true(bm_clock_ns() - begin >= 500000000);
+    const uint64_t before = bm_device_num_waits(gpu);
+    MUST(bm_settle(gpu, NULL, &rate, &failure));
     assert_true(rate > 1e6);
-    bm_device_close(&gpu);
+    assert_true(bm_device_num_waits(gpu) - before > twice);
+    assert_int_equal(bm_settle(gpu, &phase, &rate, &failure), BM_E_CANCELLED);
+    assert_int_equal(heard, 2);
+    close_it(&gpu);
 }
 
 static void without_memory_nothing_is_done(void **state)
@@ -89,12 +113,21 @@ static void without_memory_nothing_is_done(void **state)
     double rate = 7;
     bm_device *device = pretend(BM_DEVICE_CPU);
     device->allowed_bytes = 1;
-    MUST(bm_settle(device, &rate, &failure));
+    MUST(bm_settle(device, NULL, &rate, &failure));
     assert_true(rate == 7);
-    device->allowed_bytes = 10 << 20; // for matrices of [512, 512], not for three of [1024, 1024]
-    MUST(bm_settle(device, &rate, &failure));
-    assert_true(rate > 1e6);
-    bm_device_close(&device);
+    close_it(&device);
+}
+
+// A report of work before it is not lost.
+static void what_was_reported_before_is_returned(void **state)
+{
+    (void)state;
+    double rate = 7;
+    const float x[6] = {1, 2, 3, 4, INFINITY, 6};
+    const bm_tensor in = make_tensor(2, 3, x), out = make_tensor(2, 3, NULL);
+    MUST(bm_convert(test_device, &in, &out, "model.layers.3.mlp.up_proj.weight", &failure));
+    assert_int_equal(bm_settle(test_device, NULL, &rate, &failure), BM_E_NUMERIC);
+    assert_true(rate == 7);
 }
 
 int main(int argc, char **argv)
@@ -103,6 +136,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_device_has_settled_half_a_second_behind_the_last_step),
         cmocka_unit_test(what_never_settles_is_left_behind_two_seconds),
         cmocka_unit_test(gpus_are_put_to_work),
+        cmocka_unit_test(what_was_reported_before_is_returned),
         cmocka_unit_test(without_memory_nothing_is_done),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

@@ -49,6 +49,7 @@ static uint32_t num_tries;    // of calibration
 static uint32_t tried_block;
 static uint32_t num_settled; // times
 static bool is_slow;
+static bm_status logits_fail = BM_OK;
 static bool keeps_kernels; // there is a folder for them
 
 static void pass(cost c, double count)
@@ -85,7 +86,7 @@ bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_model *tried, const bm_progress *progress,
                                       bm_error *err);
 bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err);
-bm_status __wrap_bm_settle(bm_device *device, double *rate, bm_error *err);
+bm_status __wrap_bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *err);
 bm_gemm_choice __wrap_bm_gemm_choose(bm_device *device);
 bm_gemm_choice __real_bm_gemm_choose(bm_device *device);
 
@@ -116,9 +117,10 @@ uint64_t __wrap_bm_device_compiled_kernels(const bm_device *device)
     return num_compiled;
 }
 
-bm_status __wrap_bm_settle(bm_device *device, double *rate, bm_error *err)
+bm_status __wrap_bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *err)
 {
     (void)device, (void)err;
+    assert_non_null(phase);
     num_settled++;
     is_slow = false;
     if (rate)
@@ -193,7 +195,9 @@ bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_mode
                                       bm_error *err)
 {
     const uint32_t count = tried->config.num_hidden_layers;
-    (void)emit, (void)err;
+    (void)emit;
+    if (logits_fail != BM_OK)
+        return bm_fail(err, logits_fail, "as was asked");
     if (num_compared == 0) {
         num_compiled += now.compiled;
         is_slow = true;
@@ -215,6 +219,7 @@ bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_mode
 void __wrap_bm_read_ahead_wait(bm_read_ahead *reader)
 {
     pass((cost){now.ahead, 0}, 1);
+    is_slow = true; // the device had nothing to do
     __real_bm_read_ahead_wait(reader);
 }
 
@@ -249,7 +254,19 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
 static char *model, *home, *cache; // home: of outputs
 static char *data;                 // NUM_SEQUENCES of SEQUENCE tokens
 
-enum { NUM_SEQUENCES = 800, SEQUENCE = 50, TOKENS = NUM_SEQUENCES * SEQUENCE };
+static char *long_data; // 2 of LONG
+enum { NUM_SEQUENCES = 800, SEQUENCE = 50, TOKENS = NUM_SEQUENCES * SEQUENCE, LONG = 40000 };
+
+static char *make_data(const char *name, uint32_t num_sequences, uint32_t length)
+{
+    bm_string lines = BM_STRING_INIT;
+    for (uint32_t i = 0; i < num_sequences * length; i++)
+        (void)bm_string_append_format(&lines, "%s%u%s", i % length ? "," : "{\"input_ids\": [", i % 100 + 5,
+                                      i % length == length - 1 ? "]}\n" : "");
+    char *path = support_file_write(model, name, bm_string_text(&lines), strlen(bm_string_text(&lines)));
+    bm_string_free(&lines);
+    return path;
+}
 
 static int make_model(void **state)
 {
@@ -258,16 +275,13 @@ static int make_model(void **state)
     (void)state;
     model_maker_params_init(&params);
     params.num_layers = 3;
+    params.max_positions = LONG;
     model = support_folder_create();
     home = support_folder_create();
     cache = support_folder_create();
     assert_ok(model_maker_write(&params, model, &err), &err);
-    bm_string lines = BM_STRING_INIT;
-    for (uint32_t i = 0; i < TOKENS; i++)
-        (void)bm_string_append_format(&lines, "%s%u%s", i % SEQUENCE ? "," : "{\"input_ids\": [", i % 100 + 5,
-                                      i % SEQUENCE == SEQUENCE - 1 ? "]}\n" : "");
-    data = support_file_write(model, "ids.jsonl", bm_string_text(&lines), strlen(bm_string_text(&lines)));
-    bm_string_free(&lines);
+    data = make_data("ids.jsonl", NUM_SEQUENCES, SEQUENCE);
+    long_data = make_data("long.jsonl", 2, LONG);
     return 0;
 }
 
@@ -275,6 +289,7 @@ static int remove_model(void **state)
 {
     (void)state;
     bm_free(data);
+    bm_free(long_data);
     support_folder_remove(&model);
     support_folder_remove(&home);
     support_folder_remove(&cache);
@@ -408,6 +423,17 @@ static void comparing_logits_is_measured(void **state)
     assert_near(seconds_of(&gpu.dry, "compare logits"), 5 * 4e-3 + 15 * 4e-3);
 }
 
+// A run whose logits cannot be compared goes on without: so does what tells its time.
+static void logits_that_cannot_be_compared_take_nothing(void **state)
+{
+    (void)state;
+    logits_fail = BM_E_MEMORY;
+    const told without = dry_run(&usual, false, NULL);
+    logits_fail = BM_OK;
+    assert_true(seconds_of(&without.dry, "compare logits") == 0);
+    assert_true(seconds_of(&without.dry, "verify") > 0);
+}
+
 // Of a model of so many blocks, one of which takes so long on a side: as many blocks' time for all, and what is loaded.
 static void try_blocks(uint32_t num_blocks, double seconds, double all, double loading)
 {
@@ -429,7 +455,7 @@ static void try_blocks(uint32_t num_blocks, double seconds, double all, double l
     view.config.num_hidden_layers = num_blocks;
     const bm_quantize_run_params run = {
         .arguments = job.arguments, .plan = job.plan, .model = &view, .device = job.device};
-    assert_ok(bm_logits_trial(&run, false, &lanes, &loaded, &err), &err);
+    assert_ok(bm_logits_trial(&run, &lanes, &loaded, &err), &err);
     assert_near(lanes.device, all * seconds);
     assert_near(lanes.busy, all * 2 * seconds);
     assert_near(loaded, loading * seconds);
@@ -480,6 +506,13 @@ static void calibration_grows_with_tokens(void **state)
     assert_near(seconds_of(&twice.dry, "run blocks"), rounds * (1e-3 + TOKENS * 2e-6)); // without first uses
     assert_near(seconds_of(&twice.dry, "factor"), 3 * 3e-3);
     assert_near(seconds_of(&twice.dry, "embed"), TOKENS * 1e-6);
+    char *usual_data = data;
+    data = long_data;
+    const told same =
+        dry_run_of("gptq", &runs, true, "max_length=40000"); // a sequence has more tokens than the largest try
+    data = usual_data;
+    assert_int_equal(num_tries, 3);
+    assert_near(seconds_of(&same.dry, "run blocks"), rounds * (1e-3 + LONG * 2e-6) * 2);
     runs.token = (cost){8e4, 0};
     const told slow = dry_run_of("gptq", &runs, true, "gptq_step=100");
     assert_int_equal(num_tries, 1); // more would take seconds
@@ -573,6 +606,7 @@ int main(void)
         cmocka_unit_test(reading_is_measured_in_memory_that_is_used_again),
         cmocka_unit_test(comparing_logits_is_measured),
         cmocka_unit_test(comparing_logits_is_extrapolated),
+        cmocka_unit_test(logits_that_cannot_be_compared_take_nothing),
         cmocka_unit_test(calibration_grows_with_tokens),
         cmocka_unit_test(blocks_that_stay_float_are_no_measure),
         cmocka_unit_test(slow_clocks_are_no_measure),
