@@ -230,8 +230,8 @@ bool bm_device_runs(const bm_device *device);    // false: it was opened with co
 // What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
-bool bm_device_keeps_kernels(
-    const bm_device *device); // there is a cache folder, which could be used when the device was opened
+// There is a cache folder, and it could be used when the device was opened.
+bool bm_device_keeps_kernels(const bm_device *device);
 // While it is on, a kernel that is neither there nor in the cache is BM_E_UNSUPPORTED: nothing is compiled. Where a driver does not
 // tell what it compiles (Vulkan's, and NVIDIA's of PTX) every new kernel is.
 void bm_device_keep_to_cache(bm_device *device, bool on);
