@@ -64,6 +64,11 @@ bool bm_device_spec_is_valid(const char *spec)
     return parse_spec(spec, &parsed);
 }
 
+static bool is_host(const char *family)
+{
+    return bm_equal_ignore_case(family, "host") || bm_equal_ignore_case(family, "cpu");
+}
+
 // Whether the family, the spec's first word, means this device.
 static bool family_matches(const char *family, const bm_device_info *info)
 {
@@ -71,7 +76,7 @@ static bool family_matches(const char *family, const bm_device_info *info)
         return true;
     if (bm_equal_ignore_case(family, "gpu"))
         return bm_device_kind_is_gpu(info->kind);
-    if (bm_equal_ignore_case(family, "host") || bm_equal_ignore_case(family, "cpu"))
+    if (is_host(family))
         return info->kind == BM_DEVICE_HOST;
     return bm_equal_ignore_case(family, info->backend);
 }
@@ -152,13 +157,23 @@ static void say_what_auto_lacks(const bm_device *device, const char *spec, const
                          list->missing[i].words);
 }
 
+// No driver is loaded for it then, so that it is there where one is broken.
+static bool means_host(const char *spec)
+{
+    device_spec parsed;
+    return spec && parse_spec(spec, &parsed) && is_host(parsed.family);
+}
+
 static bm_status open_device(bm_device **out, const bm_device_params *params, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_device *device = NULL;
     bm_device_list list = {0};
     uint32_t chosen = 0;
-    BM_TRY(bm_device_list_create(params, &list, err));
+    if (means_host(params->spec))
+        BM_TRY(bm_backend_host.enumerate(params, &list, err));
+    else
+        BM_TRY(bm_device_list_create(params, &list, err));
     BM_TRY(bm_device_list_find(&list, params->spec ? params->spec : "auto", &chosen, err));
 
     device = bm_alloc_zero(1, sizeof *device);

@@ -199,6 +199,8 @@ static void put_rope(reader *r, bm_json_writer *json, uint32_t head_dim)
     const bm_gguf_string type = get_string(r, "rope.scaling.type");
     refuse_attention_factors(r);
     bm_json_put_float(json, "rope_theta", (float)theta);
+    if (rotary_dim % 2 != 0)
+        refuse(r, "rope.dimension_count", "an odd number", "an even one");
     if (rotary_dim != head_dim) // which hf_config.c knows how to refuse
         bm_json_put_double(json, "partial_rotary_factor", (double)rotary_dim / head_dim);
     if (factors && type.bytes && !bm_gguf_string_is(type, "none"))

@@ -143,7 +143,7 @@ static void read_activation(reader *r, const char *key, const char *usual, bm_hf
 static void read_partial_rotation(reader *r)
 {
     if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
-        note_not_built(r, "partial_rotary_factor", "a part of the head", "1");
+        note_not_built(r, "partial_rotary_factor", "a part of the head", "all of it");
 }
 
 static double get_required_double(reader *r, const char *key, double low, double high)

@@ -257,8 +257,10 @@ static bm_status put_text_keys(bm_plan *plan, const char *folder, const bm_model
         BM_TRY(bm_gguf_open(&gguf, path, err));
     if (gguf && fits(gguf, model->config.vocab_size)) {
         bm_gguf_keep_tokenizer(&plan->gguf, gguf);
-        plan->has_no_vocabulary = !bm_gguf_find(gguf, "tokenizer.ggml.model");
-        if (plan->has_no_vocabulary)
+        bm_gguf_string kind = {NULL, 0};
+        BM_TRY(bm_gguf_get_string(gguf, "tokenizer.ggml.model", &kind, err));
+        plan->has_no_vocabulary = !kind.bytes || bm_gguf_string_is(kind, "no_vocab");
+        if (!kind.bytes)
             put_text(&plan->gguf, "tokenizer.ggml.model", "no_vocab");
         goto done;
     }

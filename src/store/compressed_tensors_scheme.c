@@ -27,8 +27,9 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
         actorder = bm_json_bool(order) ? "group" : NULL; // what true means in older files
     else
         BM_TRY(bm_json_get_string(weights, "actorder", NULL, &actorder, name, err));
-    BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 2 && bits != 3 && bits != 4 && bits != 8), err,
-               BM_E_UNSUPPORTED,
+    BM_FAIL_IF(dynamic, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: weights: \"dynamic\": true is not built; built: false", name);
+    BM_FAIL_IF(strcmp(type, "int") != 0 || (bits != 2 && bits != 3 && bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
                "%s: quantization_config: %s weights of %lld bits are not built; built: int 2, 3, 4 and 8", name, type,
                (long long)bits);
     BM_FAIL_IF(actorder && strcmp(actorder, "group") != 0 && strcmp(actorder, "dynamic") != 0 &&

@@ -1,6 +1,7 @@
 // Which device of a list a spec means. The lists are made up, so any machine tests any.
 #include "support/unit.h"
 
+#include "base/library.h"
 #include "device/device.h"
 
 #include <string.h>
@@ -52,8 +53,45 @@ static void spec_means_the_device(void **state)
     }
 }
 
+#ifdef __linux__
+// ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
+bm_status __wrap_bm_library_open(bm_library **out, const char *const *names, bm_error *err);
+bm_status __real_bm_library_open(bm_library **out, const char *const *names, bm_error *err);
+
+static uint32_t num_libraries;
+bm_status __wrap_bm_library_open(bm_library **out, const char *const *names, bm_error *err)
+{
+    num_libraries++;
+    return __real_bm_library_open(out, names, err);
+}
+#endif
+
+static void host_loads_no_driver(void **state)
+{
+    (void)state;
+#ifdef __linux__
+    static const char *const specs[] = {"host", "CPU"};
+    bm_device_params params;
+    bm_device_params_init(&params);
+    for (size_t i = 0; i < BM_COUNT(specs); i++) {
+        bm_device *device = NULL;
+        bm_error err = {0};
+        params.spec = specs[i];
+        assert_ok(bm_device_open(&device, &params, &err), &err);
+        assert_true(bm_device_is_host(device));
+        bm_device_close(&device);
+    }
+    assert_int_equal(num_libraries, 0);
+#else
+    skip(); // the linker has no --wrap
+#endif
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(spec_means_the_device)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spec_means_the_device),
+        cmocka_unit_test(host_loads_no_driver),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

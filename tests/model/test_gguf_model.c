@@ -284,6 +284,10 @@ static void what_is_not_built_is_refused(void **state)
          .value = 128,
          .status = BM_E_FORMAT,
          .words = "shape [256, 256], expected [512, 256] by its metadata"},
+        {.key = "llama.rope.dimension_count",
+         .value = 7,
+         .status = BM_E_UNSUPPORTED,
+         .words = "\"llama.rope.dimension_count\": found an odd number, expected an even one"},
         {.key = "llama.attention.head_count", .value = 0, .status = BM_E_FORMAT, .words = "found UINT32 0"},
         {.key = "llama.attention.head_count_kv",
          .value = 3,
@@ -369,7 +373,9 @@ static void a_rope_that_is_not_built_is_named(void **state)
     (void)state;
     static const deviation deviations[] = {
         {.text_key = "llama.rope.scaling.type", .text = "longrope", .words = "longrope"},
-        {.key = "llama.rope.dimension_count", .value = 32, .words = "\"llama.rope.dimension_count\""},
+        {.key = "llama.rope.dimension_count",
+         .value = 32,
+         .words = "\"llama.rope.dimension_count\": found a part of the head, expected all of it"},
     };
     bm_error err = {0};
     char *folder = support_folder_create();
