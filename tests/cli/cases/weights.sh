@@ -133,7 +133,8 @@ set -- "$out"/*-Q4_0.gguf
 [ -s "$1" ] && [ ! -e "$out/config.json" ] && [ ! -e "$out/tokenizer.json" ] || complain 'not one file'
 works 'Q4_0 (|Q8_0 (' 'inspect: gguf' inspect "$out"
 works '' 'generate: gguf' generate "$out" --prompt Once --max-new-tokens 1 --device host
-works 'token ids alone, no vocabulary' 'a file without a vocabulary, to gguf' convert "$out" --format gguf --output "$work/again"
+works '' 'a file without a vocabulary, to gguf' convert "$out" --format gguf --output "$work/again"
+said 'loads in:|llama.cpp (by cyllama 0.7.0; token ids alone, no vocabulary)'
 rm -rf "$out" "$work/again"
 fails 2 '"act_order": "dynamic": the format gguf has no place for g_idx; compressed-tensors and gptq have' 'format=gguf with an order' quantize "$model" --method gptq --data "$data" --output "$out" --device host --set format=gguf --set act_order=dynamic
 
