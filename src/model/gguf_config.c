@@ -211,16 +211,23 @@ static void put_rope(reader *r, bm_json_writer *json, uint32_t head_dim)
         put_named_scaling(r, json, type);
 }
 
-// Ids of tokens that begin and end a text, for readers of config.json.
+// Ids of tokens that begin and end a text, for readers of config.json. Where there is a list of tokens, whoever reads that checks them.
 static void put_token_ids(reader *r, bm_json_writer *json)
 {
     static const struct {
         const char *gguf, *hf;
     } ids[] = {{"tokenizer.ggml.bos_token_id", "bos_token_id"}, {"tokenizer.ggml.eos_token_id", "eos_token_id"}};
+    const bm_gguf_tensor *embedding = bm_gguf_find_tensor(r->gguf, "token_embd.weight");
+    const bool is_listed = bm_gguf_find(r->gguf, "tokenizer.ggml.tokens") != NULL;
+    const int64_t num_tokens =
+        !is_listed && embedding && embedding->num_dims == 2 ? (int64_t)embedding->dims[1] : UINT32_MAX;
     for (size_t i = 0; i < BM_COUNT(ids); i++) {
         int64_t id = -1;
         if (r->status == BM_OK)
             r->status = bm_gguf_get_integer(r->gguf, ids[i].gguf, 0, UINT32_MAX, -1, &id, r->err);
+        if (r->status == BM_OK && id >= num_tokens && id < UINT32_MAX)
+            r->status = bm_fail(r->err, BM_E_FORMAT, "%s: key \"%s\": expected 0..%lld, found %lld",
+                                bm_gguf_path(r->gguf), ids[i].gguf, (long long)num_tokens - 1, (long long)id);
         if (id >= 0 && id < UINT32_MAX) // 2^32 - 1 is how some say that there is none, as tokenizer_gguf.c knows
             bm_json_put_integer(json, ids[i].hf, id);
     }
