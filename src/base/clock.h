@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 uint64_t bm_clock_ns(void); // monotonic, unspecified origin
+// Seconds since bm_clock_ns was begin_ns.
 static inline double bm_clock_seconds_since(uint64_t begin_ns)
 {
     return (double)(bm_clock_ns() - begin_ns) * 1e-9;

@@ -76,7 +76,7 @@ struct bm_device {
     bm_device_info info;
     const bm_log *log;
     char *cache_folder;     // NULL: none
-    bool keeps_kernels;     // there
+    bool keeps_kernels;     // cache_folder can be used
     char *variants;         // the text of bm_device_set_variants; NULL: none
     char *tuning;           // the words of the tuning file; NULL: none
     char *verdicts;         // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
@@ -123,7 +123,7 @@ void bm_tuning_read(bm_device *device);
 // SHA-256 in hex: which programs' verdicts a file holds, those of these kernels in this form of words.
 void bm_verdicts_digest(char hex[65]);
 
-// Warns where the cache folder cannot be made, or its disk is full; part of bm_device_open.
+// Finds out whether the cache folder keeps kernels, and warns where it cannot be made or its disk is full; part of bm_device_open.
 void bm_cache_folder_check(bm_device *device);
 // For backends, before they compile a kernel. Errors: BM_E_UNSUPPORTED while bm_device_keep_to_cache is on.
 bm_status bm_device_may_compile(const bm_device *device, const char *kernel, bm_error *err);

@@ -21,10 +21,9 @@ void bm_cache_folder_check(bm_device *device)
 {
     bm_error problem = {0};
     char words[BM_CACHE_WORDS_SIZE];
-    device->keeps_kernels = device->cache_folder != NULL;
+    device->keeps_kernels = device->cache_folder && bm_device_is_host(device);
     if (!device->cache_folder || bm_device_is_host(device))
         return;
-    device->keeps_kernels = false;
     if (bm_folder_create(device->cache_folder, true, &problem) != BM_OK)
         bm_log_write(device->log, BM_LOG_WARNING, "cache folder %s; every start compiles its kernels", problem.message);
     else if (bm_cache_folder_words(device, words)[0])

@@ -167,6 +167,7 @@ bool bm_device_is_real(const bm_device *device, bm_dtype dtype)
 {
     return bm_dtype_is_real(dtype) || (dtype == BM_DTYPE_F64 && bm_device_is_host(device));
 }
+
 bool bm_device_keeps_kernels(const bm_device *device)
 {
     return device->keeps_kernels;
@@ -186,6 +187,7 @@ bm_status bm_device_may_compile(const bm_device *device, const char *kernel, bm_
 {
     return device->keeps_to_cache ? bm_fail(err, BM_E_UNSUPPORTED, "%s is not compiled yet", kernel) : BM_OK;
 }
+
 uint64_t bm_device_live_handles(const bm_device *device)
 {
     return device->live_handles;

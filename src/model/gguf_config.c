@@ -211,7 +211,7 @@ static void put_rope(reader *r, bm_json_writer *json, uint32_t head_dim)
         put_named_scaling(r, json, type);
 }
 
-// Ids of tokens that begin and end a text, for readers of config.json. Where there is a list of tokens, whoever reads that checks them.
+// Ids of tokens that begin and end a text, for readers of config.json. Where there is a list of tokens, whoever reads it checks them.
 static void put_token_ids(reader *r, bm_json_writer *json)
 {
     static const struct {

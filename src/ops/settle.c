@@ -70,7 +70,8 @@ bm_status bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *
         return BM_OK;
     const double wanted = cbrt(PRODUCT_SECONDS * 1e9 * bm_gemm_choose(device).gflops / 2); // by what is believed
     bm_status status = bm_device_wait(device, err);
-    // Drivers have the same word for memory that they lack and for what they cannot build.
+    // Smaller ones where they do not run, whatever the reason: drivers have the same word for memory that they lack and for what they
+    // cannot build.
     for (uint64_t side = bm_round_up((uint64_t)fmin(fmax(wanted, USUAL_SIDE), MOST_SIDE), 128);
          status == BM_OK && found == 0 && side >= LEAST_SIDE; side /= 2) {
         if (create_matrices(device, side, all) == BM_OK)

@@ -11,7 +11,8 @@ bm_status bm_verification_trial(const bm_quantize_run_params *params, double *se
 
 // What comparing logits takes (verify_logits.h): embedding and head are run with two blocks, and with as many more as are
 // quick, 9 at most, by whose pace all are told.
-// loading: of what is used for the first time; 0 where that was compiling, and the device keeps kernels: they are there when the run begins. All 0 where the run compares none. Errors: those of loading.
+// loading: of what is used for the first time; 0 where that was compiling, and the device keeps kernels: they are there when the run
+// begins. All 0 where the run compares none, or cannot. Errors: those of loading.
 bm_status bm_logits_trial(const bm_quantize_run_params *params, bm_lanes *out, double *loading, bm_error *err);
 
 #endif

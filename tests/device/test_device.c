@@ -366,6 +366,12 @@ static void cache_in_an_unwritable_folder_is_harmless(void **state)
     assert_int_equal(compile_count(below), compiled);
     assert_int_equal(compile_count(below), compiled);
     assert_int_equal(compile_count(NULL), compiled);
+    const char *const folders[] = {below, NULL, cache_folder};
+    for (size_t i = 0; i < BM_COUNT(folders); i++) {
+        bm_device *device = open_with(folders[i], false);
+        assert_true(bm_device_keeps_kernels(device) == (i == 2 || (i == 0 && compiled == 0)));
+        bm_device_close(&device);
+    }
     bm_free(file);
     bm_free(below);
 }

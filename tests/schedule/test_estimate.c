@@ -2,6 +2,7 @@
 // real ones (__wrap_NAME for NAME): clocks stand still but where work says what it takes. On the host, which may pretend to be a GPU.
 #include "base/clock.h"
 #include "base/str.h"
+#include "device/backend.h"
 #include "formats/read_ahead.h"
 #include "ops/settle.h"
 #include "ops/gemm.h"
@@ -47,7 +48,9 @@ static uint32_t num_found;    // tensors that were read ahead
 static uint32_t num_compared; // runs of blocks on both sides
 static uint32_t num_tries;    // of calibration
 static uint32_t tried_block;
-static uint32_t num_settled; // times
+static uint32_t num_settled;     // times
+static bool compiles_nothing;    // while it settles
+static uint64_t most_read_bytes; // ahead; 0: nothing was
 static bool is_slow;
 static bm_status logits_fail = BM_OK;
 static bool keeps_kernels; // there is a folder for them
@@ -87,6 +90,10 @@ bm_status __wrap_bm_verify_logits_try(const bm_emit_context *emit, const bm_mode
                                       bm_error *err);
 bm_status __wrap_bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err);
 bm_status __wrap_bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *err);
+bm_status __wrap_bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bool blocks,
+                                     bm_timeline *timeline, bm_error *err);
+bm_status __real_bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bool blocks,
+                                     bm_timeline *timeline, bm_error *err);
 bm_gemm_choice __wrap_bm_gemm_choose(bm_device *device);
 bm_gemm_choice __real_bm_gemm_choose(bm_device *device);
 
@@ -119,13 +126,20 @@ uint64_t __wrap_bm_device_compiled_kernels(const bm_device *device)
 
 bm_status __wrap_bm_settle(bm_device *device, bm_phase *phase, double *rate, bm_error *err)
 {
-    (void)device, (void)err;
     assert_non_null(phase);
+    compiles_nothing = bm_device_may_compile(device, "a kernel", err) != BM_OK;
     num_settled++;
     is_slow = false;
     if (rate)
         *rate = 123e9;
     return BM_OK;
+}
+
+bm_status __wrap_bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bool blocks,
+                                     bm_timeline *timeline, bm_error *err)
+{
+    most_read_bytes = max_bytes;
+    return __real_bm_read_ahead_start(out, checkpoint, max_bytes, blocks, timeline, err);
 }
 
 bm_gemm_choice __wrap_bm_gemm_choose(bm_device *device)
@@ -312,6 +326,7 @@ static told dry_run_of(const char *method, const costs *wanted, bool skips_verif
     bm_quantize_job job = {0};
     char *output = bm_path_join(home, "out");
     now = *wanted;
+    most_read_bytes = 0;
     num_seen = num_found = num_compared = num_tries = num_settled = 0;
     is_slow = true; // warming up compiled
     bm_quantize_params_init(&params);
@@ -326,6 +341,8 @@ static told dry_run_of(const char *method, const costs *wanted, bool skips_verif
     params.skips_verification = skips_verification;
     assert_ok(bm_quantize_job_plan(&params, &job, &err), &err);
     assert_ok(bm_quantize_job_dry_run(&params, &job, &out.dry, &err), &err);
+    assert_false(compiles_nothing);
+    assert_true(most_read_bytes == 0 || most_read_bytes == job.budget.reading_bytes);
     out.output_bytes = job.plan->output_bytes;
     out.float_bytes = (double)bm_emit_float_bytes(job.model, job.plan);
     bm_quantize_job_free(&job);
@@ -578,6 +595,27 @@ static void kernels_that_are_kept_cost_nothing(void **state)
     assert_near(seconds_of(&kept.dry, "compare logits"), 15 * 4e-3);
 }
 
+// Where a budget has no room for a compiler; of that the run itself is no worse off.
+static void settling_compiles_nothing_that_was_not_planned(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    bm_device_params device_params;
+    bm_phase phase = {.progress = NULL};
+    const bm_memory_budget budget = {.has_kernels = true};
+    bm_device_params_init(&device_params);
+    device_params.spec = "host";
+    device_params.cache_folder = NULL;
+    assert_ok(bm_device_open(&device, &device_params, &err), &err);
+    const bm_quantize_run_params run = {.device = device, .budget = &budget};
+    assert_ok(bm_dry_run_settle(&run, &phase, NULL, &err), &err);
+    assert_true(compiles_nothing);
+    assert_ok(bm_device_may_compile(device, "a kernel", &err), &err);
+    compiles_nothing = false;
+    bm_device_close(&device);
+}
+
 static void what_is_too_long_is_told_by_a_rate(void **state)
 {
     costs slow = usual;
@@ -611,6 +649,7 @@ int main(void)
         cmocka_unit_test(blocks_that_stay_float_are_no_measure),
         cmocka_unit_test(slow_clocks_are_no_measure),
         cmocka_unit_test(kernels_that_are_kept_cost_nothing),
+        cmocka_unit_test(settling_compiles_nothing_that_was_not_planned),
         cmocka_unit_test(what_is_too_long_is_told_by_a_rate),
         cmocka_unit_test(short_runs_are_told_in_words),
     };
