@@ -186,15 +186,15 @@ step_checkers()
 }
 
 # ctest is called with -j2: more, and the drivers' own threads get into each other's way.
-step_tests() { count "every test, plain" tests ctest --test-dir $out -j2 --output-on-failure; }
+# Tests on Vulkan run under validation; without its layers they run in the step of the sanitizers.
+step_tests() { count "every test but those on Vulkan" tests ctest --test-dir $out -j2 --output-on-failure -E '[vV]ulkan'; }
 
 step_validation()
 {
-    count "tests on Vulkan under core, synchronization and GPU-assisted validation" validation \
-        with_layers ctest --test-dir $out -j2 --output-on-failure -R '[vV]ulkan'
-    # These leave their long cases out under GPU-assisted validation.
-    count "long cases under core and synchronization validation" validation-long without_instruments \
-        ctest --test-dir $out -j2 --output-on-failure -R '^(calibrate|logits|golden_logits|golden_evaluation|awq|awq_block|test_attention|test_cholesky|test_gemm|test_gptq|test_gptq_inputs|test_gptq_options|test_gram|test_gram_loss|test_gram_search|test_hessian|test_inverse_factor|test_matrix|test_quantize|test_variants|kernels|quantize_run|refusals|small_devices|device_memory|warm_up)_vulkan$'
+    count "every test on Vulkan under core and synchronization validation" validation without_instruments \
+        ctest --test-dir $out -j2 --output-on-failure -R '[vV]ulkan'
+    count "their shorter cases under GPU-assisted validation as well" validation-gpu with_layers \
+        ctest --test-dir $out -j2 --output-on-failure -R '[vV]ulkan'
 }
 
 step_sanitizers()
