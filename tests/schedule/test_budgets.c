@@ -127,7 +127,8 @@ static void accepted_budgets_are_kept(const char *method, const char *type, unsi
                      BM_OK);
     printf("%s: at least %.1f MB of the device", method, (double)least / 1e6);
     assert_int_equal(quantize(method, type, (budget){.host = 5000}, PLANNED, &least), BM_E_ARGUMENT);
-    assert_int_equal(quantize(method, type, (budget){.host = least}, done & LEAST_OF_PROCESS ? DONE : PLANNED, &other),
+    const uint64_t given = support_keeps_freed_memory() ? least / 4 * 5 : least; // the process grows from plan to plan
+    assert_int_equal(quantize(method, type, (budget){.host = given}, done & LEAST_OF_PROCESS ? DONE : PLANNED, &other),
                      BM_OK);
     printf(", %.1f MB of the process\n", (double)least / 1e6);
 }
