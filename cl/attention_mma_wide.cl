@@ -1,4 +1,5 @@
-// attention, variant _mma_wide: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g], on NVIDIA's matrix units.   No twin in Vulkan.
+// attention, variant _mma_wide: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g], on NVIDIA's matrix units.
+// No twin: Vulkan reaches those by cooperative matrices, shaders/attention_cm.comp.
 //
 //   q                    [tokens, heads * head_dim]     float16 or bfloat16
 //   k, v                 [keys, kv_heads * head_dim]    as q

@@ -1,4 +1,5 @@
-// attention_split, variant _wide: attention of few tokens, each one's keys cut into parts: sums of every part, for attention_combine.   For CPUs: no twin
+// attention_split, variant _wide: attention of few tokens, each one's keys cut into parts: sums of every part, for attention_combine, for
+// CPU devices. No twin: Vulkan's drivers for CPUs make vectors of work-items themselves, so that lanes inside one would be scalars there.
 //
 //   q                    [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real

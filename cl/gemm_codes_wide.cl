@@ -1,4 +1,5 @@
-// gemm_codes, variant _wide: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], for few rows, with weights as packed codes.   For CPUs: no twin
+// gemm_codes, variant _wide: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], for few rows, with weights as packed codes, for
+// CPU devices. No twin: Vulkan's drivers for CPUs make vectors of work-items themselves, so that lanes inside one would be scalars there.
 //
 //   x           [m, k]                    real
 //   words       [n, ceil(k BITS / 32)]    uint32: codes of W as pack_codes packs them, row after row

@@ -1,4 +1,5 @@
-// gemm, variant _mma: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on NVIDIA's matrix units.   No twin in Vulkan.
+// gemm, variant _mma: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on NVIDIA's matrix units.
+// No twin: Vulkan reaches those by cooperative matrices, shaders/gemm_cm.comp.
 //
 //   x     [m, k]  float16 or bfloat16
 //   w     [n, k]  as x; the weights of a linear as checkpoints store them
